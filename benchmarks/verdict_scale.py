@@ -118,7 +118,7 @@ def main() -> None:
     every_rung = time.thread_time() - started
     started = time.thread_time()
     fitted = fit_ladder(universe, control.blocks, first)
-    models = fitted.degree, fitted.expression, fitted.coexpression
+    models = fitted.degree, fitted.expression, fitted.coexpression, fitted.pairwise
     del first
     one_rung = time.thread_time() - started
     started = time.thread_time()

@@ -69,14 +69,15 @@ class Structure:
     attention_hubs: float = 0.0
     attention_expression: float = 0.0
     attention_genes: float = 0.3  # effects of genes that have nothing to do with the network
-    attention_form: str = ""  # "key hubs", "one key gene", "low rank", "like expression"
+    attention_form: str = ""  # "key hubs", "one key gene", "low rank", one of `PAIR_FORMS`
+    attention_of_form: float = 1.0
     attention_low_rank: float = 1.0
     key_gene: float = 3.0  # how much larger the attention of the one key gene is
     network_coexpression: float = 0.25
     network_hubs: float = 0.7
     network_expression: float = 0.0
     network_low_rank: float = 0.0
-    network_form: str = ""  # "larger hub", "like expression"
+    network_form: str = ""  # one of `PAIR_FORMS`
     network_of_form: float = 1.0
     edges: float = 0.045  # share of all pairs of vertices
     genes: int = 160
@@ -125,10 +126,8 @@ class Structure:
         gene = self.network_hubs * hubs + self.network_expression * x
         strength = np.sign(c) * np.abs(c) ** 1.5
         log_odds = self.network_coexpression * strength + gene[:, None] + gene
-        if self.network_form == "larger hub":
-            log_odds += self.network_of_form * np.maximum.outer(hubs, hubs)
-        elif self.network_form == "like expression":
-            log_odds -= self.network_of_form * np.abs(x[:, None] - x)
+        if self.network_form:
+            log_odds += self.network_of_form * pair_form(self.network_form, hubs, x)
         if self.network_low_rank:
             log_odds += self.network_low_rank * bilinear(rng, v)
         if self.half_ineligible:  # relative rates: both expressed, one of them, neither
@@ -157,10 +156,10 @@ class Structure:
             key = rng.integers(n)
             m[key] += self.key_gene
             m[:, key] += self.key_gene
-        elif self.attention_form == "like expression":
-            m -= np.abs(x[:, None] - x)
         elif self.attention_form == "low rank":
             m += self.attention_low_rank * bilinear(rng, n)
+        elif self.attention_form in PAIR_FORMS:
+            m += self.attention_of_form * pair_form(self.attention_form, hubs, x)
         return m
 
     def _noise(self, rng: np.random.Generator, vertices: np.ndarray) -> np.ndarray:
@@ -193,6 +192,21 @@ class Structure:
         rate = np.exp(RATE_SD * z + (LOG_MEAN + LOG_MEAN_SD * x).astype(np.float32))
         logged = np.log1p(rng.poisson(depth * rate).astype(np.float32) / depth)
         return logged, logged.mean(0).astype(np.float64)
+
+
+PAIR_FORMS = ("larger hub", "smaller hub", "both hubs", "like expression", "unlike expression")
+
+
+def pair_form(form: str, hubs: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return a function [n, n] of two genes that is no sum over them."""
+    if form == "larger hub":
+        return np.maximum.outer(hubs, hubs)
+    if form == "smaller hub":
+        return np.minimum.outer(hubs, hubs)
+    if form == "both hubs":  # a threshold of the product
+        return (hubs[:, None] + hubs > 1.5).astype(np.float64)
+    distance = np.abs(x[:, None] - x)
+    return -distance if form == "like expression" else distance
 
 
 RATE_SD, LOG_MEAN, LOG_MEAN_SD = 0.8, -0.7, 0.8  # of log rates over cells; of their means
@@ -286,15 +300,26 @@ STRUCTURES: dict[str, Structure] = {
 }
 
 
-# What the controls do not cover: network and attention share a function of the pair that is no sum
-# over its genes. Not among those that are run by default.
-NOT_COVERED: dict[str, Structure] = {
+# Network and attention share a function of both genes that is no sum over them; strata do not see
+# it. Not among those that are run by default.
+PAIRWISE: dict[str, Structure] = {
     "larger hub in both": Structure(
         attention_hubs=1.5, attention_form="key hubs", network_hubs=0.0, network_coexpression=0.0,
         network_form="larger hub", network_of_form=1.5,
     ),
     "like expression in both": Structure(
         attention_form="like expression", network_form="like expression"
+    ),
+    "smaller hub in both": Structure(
+        attention_form="smaller hub", attention_of_form=1.5, network_hubs=0.0,
+        network_coexpression=0.0, network_form="smaller hub", network_of_form=1.5,
+    ),
+    "unlike expression in both": Structure(
+        attention_form="unlike expression", network_form="unlike expression"
+    ),
+    "both hubs in both": Structure(
+        attention_form="both hubs", attention_of_form=1.5, network_form="both hubs",
+        network_of_form=1.5,
     ),
 }  # fmt: skip
 

@@ -34,7 +34,7 @@ def controlled(results: Results, model: str, gene_set: str, view: str) -> dict[s
     if of.empty:
         return NOTHING
     ladder = chosen(results.tables["overlap_ladder"], model=model, gene_set=gene_set, view=view)
-    fitted = "ratio_coexpression" in ladder  # not in runs of versions before it
+    fitted = "ratio_pairwise" in ladder  # not in runs of versions before it
     others = chosen(results.tables["overlap_comparators"], model=model, gene_set=gene_set)
     # of each category under the control of its first layer
     own = of.drop_duplicates("category")[["category", "control"]]

@@ -39,18 +39,24 @@ PURE, SPARSE = "co-expression, 1,000 cells", "co-expression, 600 sparse cells"
 
 @cache
 def universe_of(
-    structure: str, odds_ratio: float, seed: int, genes: int = 160, share: float | None = None
+    structure: str,
+    odds_ratio: float,
+    seed: int,
+    genes: int = 160,
+    share: float | None = None,
+    stronger: tuple[tuple[str, float], ...] = (),
 ) -> tuple[Universe, np.ndarray, np.ndarray]:
     """Return one simulation's universe, its list [2, pairs] and its co-expression [3, ...].
 
-    ``share`` of all pairs is listed; by default as many as of 160 genes.
+    ``share`` of all pairs is listed; by default as many as of 160 genes. ``stronger`` replaces
+    coefficients of the structure.
     """
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        from verdict_structures import LISTED, STRUCTURES, Structure
+        from verdict_structures import LISTED, PAIRWISE, STRUCTURES, Structure
     finally:
         sys.path.remove(str(BENCHMARKS))
-    draw = STRUCTURES[structure]
+    draw = replace((STRUCTURES | PAIRWISE)[structure], **dict(stronger))
     assert isinstance(draw, Structure)
     s = replace(draw, genes=genes)(np.random.default_rng([seed, 22]), odds_ratio)
     pairs = VertexPairs.of_genes(
@@ -141,7 +147,27 @@ def test_hubs_do_not_pass_for_wiring_where_the_larger_degree_decides() -> None:
     assert judge(replace(c, ratios=()), c.p, 1000).kind == BEYOND
     verdict = judge(c, c.p, 1000)
     assert verdict.kind == CANNOT_TELL
-    assert "degrees of single genes" in verdict.reason
+    assert "degrees or levels of both genes" in verdict.reason
+
+
+def test_a_function_of_both_levels_that_is_no_sum_does_not_pass_for_wiring() -> None:
+    """Attention and network both prefer genes of like expression; edges have no effect.
+
+    Strata hold pairs of like mean level, so they leave an odds ratio of 1.8. Red: cells of both
+    levels and of both degrees have no effects.
+    """
+    strong = (("attention_of_form", 2.0), ("network_of_form", 2.0))
+    universe, listed, block = universe_of(
+        "like expression in both", 1.0, 7_000_000, genes=480, share=0.1, stronger=strong
+    )
+    c = compare(universe, *listed, fitted=fit_ladder(universe, reader_of(universe, block)))
+    assert c.or1.value > 1.5
+    coexpression, pairwise = c.ratios[-2:]
+    assert pairwise.value - 1 < 0.5 * (coexpression.value - 1)
+    assert judge(replace(c, ratios=c.ratios[:-1]), c.p, 1000).kind == BEYOND
+    verdict = judge(c, c.p, 1000)
+    assert verdict.kind == CANNOT_TELL
+    assert "degrees or levels of both genes" in verdict.reason
 
 
 def test_sparse_cells_never_end_beyond_co_expression() -> None:
@@ -275,8 +301,8 @@ def test_observed_over_expected_falls_to_one_with_the_control_that_explains(
     if explained_by == "coexpression":
         assert mean["expression"] > 1.3
     assert all(0.93 < mean[name] < 1.07 for name in RUNGS[at:])
-    assert sum(c.ratios[3].low > 1 for c in results) <= 4  # nominal: 1 of 40
-    assert sum(c.ratios[3].low <= 1 <= c.ratios[3].high for c in results) >= 34
+    assert sum(c.ratios[-1].low > 1 for c in results) <= 4  # nominal: 1 of 40
+    assert sum(c.ratios[-1].low <= 1 <= c.ratios[-1].high for c in results) >= 34
 
 
 def test_observed_over_expected_finds_a_real_odds_ratio() -> None:
@@ -285,7 +311,7 @@ def test_observed_over_expected_finds_a_real_odds_ratio() -> None:
     mean = mean_ratios(results)
     assert mean["all"] > mean["expression"] > mean["coexpression"]
     assert 1.5 < mean["coexpression"] < 3
-    assert sum(c.ratios[3].low > 1 for c in results) >= 38
+    assert sum(c.ratios[-1].low > 1 for c in results) >= 38
 
 
 def test_donors_widen_an_interval_as_much_as_lists_without_them_differ() -> None:

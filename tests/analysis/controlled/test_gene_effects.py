@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import scipy.stats
 from octoscope.analysis.controlled import gene_effects
-from octoscope.analysis.controlled.gene_effects import NOT_ELIGIBLE, RIDGE, PairBins, fit
+from octoscope.analysis.controlled.gene_effects import (
+    CELL_RIDGE,
+    NOT_ELIGIBLE,
+    RIDGE,
+    GeneEffects,
+    PairBins,
+    fit,
+)
 from octoscope.analysis.controlled.observed_expected import ratio
 
-N, LEVELS, BINS = 70, 4, 6
+N, LEVELS, BINS, GROUPS = 70, 4, 6, 4
 
 
 class Planted:
@@ -22,13 +29,15 @@ class Planted:
         control = np.triu(control, 1) + np.triu(control, 1).T
         known = rng.random(N) < 0.8
         control[~(known[:, None] & known) | np.eye(N, dtype=bool)] = NOT_ELIGIBLE
-        self.bins = PairBins(control, level, np.arange(4096) // 1024, rarer)
+        groups = np.stack([level.astype(np.int64) // 1024, rng.integers(0, GROUPS, N)])
+        self.bins = PairBins(control, level, np.arange(4096) // 1024, rarer, groups)
         self.psi, self.phi = np.linspace(-1, 2, BINS), np.array([0.0, 0.5, -0.5, 0.3])
         self.u, self.v = np.nonzero(np.triu(control != NOT_ELIGIBLE, 1))
         ends = level[self.u], level[self.v]
         both = np.minimum(*ends) if rarer else (ends[0] + ends[1]) / 2
         self.level, self.control = both.astype(int) // 1024, control[self.u, self.v]
         odds = theta[self.u] + theta[self.v] + self.phi[self.level] + self.psi[self.control]
+        self.cells = self.bins.cells(self.u, self.v)
         self.edge = rng.random(len(self.u)) < 1 / (1 + np.exp(-odds))
 
     @property
@@ -36,24 +45,30 @@ class Planted:
         ends = np.concatenate([self.u[self.edge], self.v[self.edge]])
         return np.bincount(ends, minlength=N)
 
+    def chance(self, fitted: GeneEffects) -> np.ndarray:
+        return fitted.probability(self.u, self.v, self.level, self.control, self.cells)
+
     def edges_by(self, kind: np.ndarray, n: int) -> np.ndarray:
         return np.bincount(kind[self.edge], minlength=n)
 
 
 @pytest.mark.parametrize("rarer", [False, True], ids=["mean level", "rarer gene"])
-@pytest.mark.parametrize("rung", ["degree", "expression", "coexpression"])
+@pytest.mark.parametrize("rung", ["degree", "expression", "coexpression", "pairwise"])
 def test_expected_edges_of_every_vertex_and_bin_are_the_observed_ones(
     rung: str, rarer: bool
 ) -> None:
-    """These are the equations of maximum likelihood. Red: bins of the other level; half a step."""
+    """These are the equations of maximum likelihood. Red: bins of the other level; half a step;
+    cells of one direction."""
     p = Planted(0, rarer=rarer)
     every = np.array([p.edge.sum()])
     levels = every if rung == "degree" else p.edges_by(p.level, LEVELS)
-    controls = p.edges_by(p.control, BINS) if rung == "coexpression" else every
-    fitted = fit(p.bins, p.degree, levels, controls)
+    controls = p.edges_by(p.control, BINS) if rung in ("coexpression", "pairwise") else every
+    n_cells = GROUPS * (GROUPS + 1) // 2
+    cells = np.stack([p.edges_by(of, n_cells) for of in p.cells])
+    fitted = fit(p.bins, p.degree, levels, controls, None, cells if rung == "pairwise" else None)
     assert fitted.converged
     assert fitted.sweeps < 30
-    chance = fitted.probability(p.u, p.v, p.level, p.control)
+    chance = p.chance(fitted)
     expected = np.bincount(p.u, chance, N) + np.bincount(p.v, chance, N)
     assert expected == pytest.approx(p.degree, abs=0.02)
     assert chance.sum() == pytest.approx(p.edge.sum(), rel=1e-3)
@@ -62,6 +77,12 @@ def test_expected_edges_of_every_vertex_and_bin_are_the_observed_ones(
         if len(observed) > 1:
             of_bins = np.bincount(kind, chance, len(observed))
             assert observed - of_bins == pytest.approx(RIDGE * effects, abs=0.05)
+    for kind, observed, effects in zip(p.cells, cells, fitted.chi, strict=True):
+        if rung == "pairwise":
+            of_cells = np.bincount(kind, chance, n_cells)
+            assert observed - of_cells == pytest.approx(CELL_RIDGE * effects, abs=0.05)
+        else:
+            assert not len(effects)
 
 
 def test_a_later_rung_begins_with_the_one_before() -> None:
@@ -70,7 +91,7 @@ def test_a_later_rung_begins_with_the_one_before() -> None:
     levels, controls = p.edges_by(p.level, LEVELS), p.edges_by(p.control, BINS)
     first = fit(p.bins, p.degree, levels, every)
     continued, anew = (fit(p.bins, p.degree, levels, controls, s) for s in (first, None))
-    chances = [f.probability(p.u, p.v, p.level, p.control) for f in (continued, anew)]
+    chances = [p.chance(f) for f in (continued, anew)]
     assert chances[0] == pytest.approx(chances[1], abs=5e-3)
     assert continued.psi[-1] - continued.psi[0] == pytest.approx(3, abs=0.8)  # planted
 
@@ -83,7 +104,7 @@ def test_a_vertex_or_bin_without_edges_expects_none() -> None:
     effects = fit(p.bins, p.degree, np.array([p.edge.sum()]), controls)
     assert effects.converged
     assert effects.theta[5] == effects.psi[1] == -np.inf
-    chance = effects.probability(p.u, p.v, p.level, p.control)
+    chance = p.chance(effects)
     assert (chance[(p.u == 5) | (p.v == 5) | (p.control == 1)] == 0).all()
     assert chance.sum() == pytest.approx(p.edge.sum(), rel=1e-3)
 
@@ -94,8 +115,8 @@ def test_a_fit_that_does_not_end_is_not_known(monkeypatch: pytest.MonkeyPatch) -
     every = np.array([p.edge.sum()])
     effects = fit(p.bins, p.degree, every, every)
     assert not effects.converged
-    assert np.isnan(effects.probability(p.u, p.v, p.level, p.control)).all()
-    known = ratio(p.edge, effects.probability(p.u, p.v, p.level, p.control), p.u, p.v)
+    assert np.isnan(p.chance(effects)).all()
+    known = ratio(p.edge, p.chance(effects), p.u, p.v)
     assert np.isnan([known.expected, known.value, known.low, known.high]).all()
 
 

@@ -72,18 +72,17 @@ def test_the_odds_ratio_of_ever_more_cells_must_exceed_the_bound_too() -> None:
     assert kind(rises) != BEYOND  # more cells do not lift a limit that is too low
 
 
-def test_observed_edges_must_exceed_those_that_the_degree_of_each_gene_expects() -> None:
-    """Red: no such guard; a fit that failed passes."""
-    for low, want in ((1.01, BEYOND), (0.99, CANNOT_TELL)):
-        c = replace(BASE, ratios=(Ratio(0.06, 1.2, low, 1.4),))
+def test_observed_edges_must_exceed_those_that_both_genes_expect() -> None:
+    """Red: no such guard; a fit that failed passes; a rung before the last; any excess over 1."""
+    earlier = Ratio(0.06, 1.3, 1.2, 1.4)
+    for low, want in ((1.06, BEYOND), (1.04, CANNOT_TELL)):
+        c = replace(BASE, ratios=(earlier, Ratio(0.06, 1.2, low, 1.4)))
         assert kind(c) == want
         if want != BEYOND:
-            assert "degrees of single genes may explain it" in reason(c)
-            assert "1.20 (0.99 to 1.40)" in reason(c)
+            assert "degrees or levels of both genes may explain it" in reason(c)
+            assert "1.20 (1.04 to 1.40), and more than 1.05 is asked" in reason(c)
     unknown = replace(BASE, ratios=(Ratio(*[float("nan")] * 4),))
-    assert reason(unknown) == (
-        "observed over expected edges given the degree of each gene are not known"
-    )
+    assert reason(unknown) == "observed over expected edges given both genes are not known"
 
 
 def test_co_expression_that_is_mostly_error_cannot_tell() -> None:

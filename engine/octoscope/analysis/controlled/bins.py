@@ -16,6 +16,9 @@ COARSER = ((2, 1 / 8), (2, 0.0), (1, 1 / 8))
 # bins per factor of two in rank; 0: ten bins of equal size
 REFINEMENTS = {"deciles": 0, "log2": 1, "half": 2, "quarter": 4, "eighth": 8}
 USED = "quarter"
+# Shares of genes below the ends of groups, by level and by degree; pairs of groups are cells.
+# Groups are as wide on the scale of a normal distribution, so both tails have small ones.
+GROUP_ENDS = (0.03, 0.07, 0.13, 0.23, 0.35, 0.5, 0.65, 0.77, 0.87, 0.93, 0.97)
 
 
 def tail_bins(counts: np.ndarray, per_octave: int, least: int = LEAST) -> np.ndarray:
@@ -62,6 +65,19 @@ def tail_bins(counts: np.ndarray, per_octave: int, least: int = LEAST) -> np.nda
     signed = np.where(upper, octave + 1, -octave)
     out[at] = np.unique(signed, return_inverse=True)[1].reshape(-1)
     return out
+
+
+def tail_groups(values: np.ndarray) -> np.ndarray:
+    """Return [vertices] int64 groups of vertices, narrower towards both tails; ties stay together.
+
+    Parameters
+    ----------
+    values
+        [vertices] of a gene each: its level, its degree.
+    """
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    share = (np.cumsum(counts) - counts / 2) / max(len(values), 1)
+    return np.searchsorted(GROUP_ENDS, share)[inverse.reshape(-1)]
 
 
 def joint_bins(bins: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -9,11 +9,12 @@ import numpy as np
 import scipy
 
 from octoscope.analysis import statistics
-from octoscope.analysis.controlled.bins import GRID, USED
+from octoscope.analysis.controlled.bins import GRID, USED, tail_groups
 from octoscope.analysis.controlled.gene_effects import NOT_ELIGIBLE, GeneEffects, PairBins, fit
 from octoscope.analysis.controlled.universe import Blocks, Universe
+from octoscope.analysis.vertex_pairs import VertexPairs
 
-RUNGS = ("all", "degree", "expression", "coexpression")
+RUNGS = ("all", "degree", "expression", "coexpression", "pairwise")
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ class FittedLadder:
         The pairs.
     bins
         Bins of all of them.
-    degree, expression, coexpression
-        Gene effects alone; with bins of the expression level; with bins of co-expression too.
+    degree, expression, coexpression, pairwise
+        Gene effects alone; with bins of the expression level; with bins of co-expression too; with
+        cells of both levels and of both degrees too.
     """
 
     universe: Universe
@@ -81,6 +83,7 @@ class FittedLadder:
     degree: GeneEffects
     expression: GeneEffects
     coexpression: GeneEffects
+    pairwise: GeneEffects
 
     def ratios(self, u: np.ndarray, v: np.ndarray) -> tuple[Ratio, ...]:
         """Return the ratios of a list's pairs [pairs], in the order of ``RUNGS``."""
@@ -89,8 +92,8 @@ class FittedLadder:
         every = np.full(len(u), pairs.n_edges / max(pairs.n_pairs, 1))
         level = strata.level_bins[strata.levels(u, v).astype(np.int64)]
         control = self.bins.control[u, v].astype(np.int64)
-        models = (self.degree, self.expression, self.coexpression)
-        fitted = (m.probability(u, v, level, control) for m in models)
+        models = (self.degree, self.expression, self.coexpression, self.pairwise)
+        fitted = (m.probability(u, v, level, control, self.bins.cells(u, v)) for m in models)
         return tuple(ratio(edge, p, u, v) for p in (every, *fitted))
 
 
@@ -107,7 +110,10 @@ def fit_ladder(
         Models under another control of the same pairs: those without co-expression are the same.
     """
     pairs, strata = universe.pairs, universe.strata
-    bins = PairBins(_bins_of_pairs(universe, blocks), strata.level, strata.level_bins, strata.rarer)
+    groups = np.stack([tail_groups(strata.level), tail_groups(pairs.degree)])
+    bins = PairBins(
+        _bins_of_pairs(universe, blocks), strata.level, strata.level_bins, strata.rarer, groups
+    )
     every = np.array([pairs.n_edges])
     by_level = universe.base.edges.reshape(-1, strata.n_levels).sum(0)
     by_control = universe.counts[USED].edges.reshape(-1, len(universe.base.edges)).sum(1)
@@ -117,7 +123,22 @@ def fit_ladder(
     else:
         degree, expression = earlier.degree, earlier.expression
     coexpression = fit(bins, pairs.degree, by_level, by_control, expression)
-    return FittedLadder(universe, bins, degree, expression, coexpression)
+    pairwise = fit(
+        bins, pairs.degree, by_level, by_control, coexpression, _edges_by_cell(pairs, bins)
+    )
+    return FittedLadder(universe, bins, degree, expression, coexpression, pairwise)
+
+
+def _edges_by_cell(pairs: VertexPairs, bins: PairBins) -> np.ndarray:
+    """Return [2, cells] edges by cells of both levels and of both degrees."""
+    cell_of = bins.cell_of
+    n = int(cell_of.max()) + 1
+    edges = np.zeros((2, n), np.int64)
+    for row, (eligible, joined) in enumerate(zip(pairs.eligible, pairs.adjacency, strict=True)):
+        others = row + 1 + np.flatnonzero((eligible & joined)[row + 1 :])
+        for of, group in zip(edges, bins.groups, strict=True):
+            of += np.bincount(cell_of[group[row], group[others]], minlength=n)
+    return edges
 
 
 def _bins_of_pairs(universe: Universe, blocks: Blocks) -> np.ndarray:

@@ -22,6 +22,7 @@ WIDEST = 2.0  # upper limit of OR0 above which "not enriched" is not known
 LARGEST_Q = 0.05
 LEAST_RELIABILITY = 1 / 3  # of co-expression: below it, two thirds of its variance are error
 SMALLEST_EXCESS = 1.1  # of OR1 over the bound: strata of finite width leave some per cent
+SMALLEST_RATIO = 1.05  # of observed over expected edges, which move half as far as the odds ratio
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
                 f"{np.exp(c.or1_extrapolated):.2f}, and less one standard error it is not above "
                 f"{least:.2f}",
             )
-        if c.ratios and not c.ratios[-1].low > 1:
+        if c.ratios and not c.ratios[-1].low > SMALLEST_RATIO:
             return Verdict(CANNOT_TELL, _of_genes(c.ratios[-1]))
         return Verdict(BEYOND)
     if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < least):
@@ -125,12 +126,13 @@ def _unreliable(reliability: float, n_cells: int) -> str:
 
 
 def _of_genes(ratio: Ratio) -> str:
-    """Say why single genes may explain an enrichment among pairs of like sums of degrees."""
+    """Say why both genes may explain an enrichment among pairs of like sums of their degrees."""
     if np.isnan(ratio.low):
-        return "observed over expected edges given the degree of each gene are not known"
+        return "observed over expected edges given both genes are not known"
     return (
-        "degrees of single genes may explain it: observed over expected edges are "
-        f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+        "degrees or levels of both genes may explain it: observed over expected edges are "
+        f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}), and more than "
+        f"{SMALLEST_RATIO:.2f} is asked"
     )
 
 

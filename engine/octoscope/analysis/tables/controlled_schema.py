@@ -123,6 +123,7 @@ _RUNGS = {
     "degree": "a logistic model with an effect of each gene",
     "expression": "the same model with bins of the expression level too",
     "coexpression": "the same model with bins of co-expression too",
+    "pairwise": "the same model with cells of both levels and of both degrees too",
 }
 
 
