@@ -23,6 +23,7 @@ from octoscope.bounded_reads import open_bounded, read_npy, read_parquet, read_w
 from octoscope.errors import InputError
 from octoscope.genes import read_aliases
 from octoscope.json_values import parse_json
+from octoscope.link_prediction import p_value_tables
 from octoscope.link_prediction.p_value_tables import p_values_of
 from octoscope.octopus.pair_files import read_genes, read_pairs
 from octoscope.octopus.sources.open_text import open_binary
@@ -236,6 +237,18 @@ def test_text_that_inflates_is_named_as_it_is_read(
     for read in readers:
         with pytest.raises(InputError, match=rf"t\.tsv\.{ending}: has more than .* unpack it"):
             read()
+
+
+def test_a_table_of_p_values_in_plain_text_has_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.tsv"
+    path.write_bytes(b"perturbed\tG\n" + b"H\t1\n" * 1000)
+    frame = pd.DataFrame({"perturbed": ["G"], "target": ["H"]})
+    assert p_values_of(path, frame) == [1.0]
+    monkeypatch.setattr(p_value_tables, "TEXT_TABLE", 1000)
+    with pytest.raises(InputError, match=r"p\.tsv: has more than 1,000 .*as Parquet"):
+        p_values_of(path, frame)
 
 
 def test_plain_text_has_a_bound_where_it_is_read_whole(

@@ -25,6 +25,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -56,6 +57,7 @@ class StoreHistory(RunHistory):
 
     plans: dict[str, Path]  # planned runs, and finished ones, by what they keep
     reference: dict[str, str]  # tables of a run to which nothing happened
+    page: bytes  # its report
     changes: int  # of files, in such a run
     done = DONE
 
@@ -68,9 +70,26 @@ class StoreHistory(RunHistory):
     sealed = property(lambda self: self.code == 0)
 
     @initialize(begin=st.sampled_from(["none", "fp32", "none, finished", "fp32, finished"]))
-    def plan(self, begin: str) -> None:
-        shutil.copytree(self.plans[begin], self.run)
-        self.code = 0 if "finished" in begin else None
+    def begin(self, begin: str) -> None:
+        """Begin with a run that is planned by now, or with a copy of a finished one."""
+        if "finished" in begin:
+            shutil.copytree(self.plans[begin], self.run)
+            self.code = 0
+        else:
+            DONE["plan"] += 1
+            planned = tiny_work.plan(self.folder.parent, begin, self.run)
+            assert planned.returncode == 0, planned.stderr
+
+    @precondition(lambda self: not self.damaged)
+    @rule(keep=st.sampled_from(["none", "fp32"]))
+    def plan(self, keep: str) -> None:
+        """Plan into the same place: what is there stays, and another configuration is refused."""
+        DONE["plan again"] += 1
+        before = self.content()
+        kept = yaml.safe_load((self.run / "config.yaml").read_text())["keep_dense"]
+        planned = tiny_work.plan(self.folder.parent, keep, self.run)
+        assert planned.returncode == (0 if keep == kept else 2), planned.stderr
+        assert self.content() == before
 
     # what a driver does
 
@@ -239,6 +258,19 @@ class StoreHistory(RunHistory):
         assert record.read_bytes() == raw
         assert not (Path(run) / attempt.folder).exists()
 
+    @rule()
+    def report(self) -> None:
+        """Write the report elsewhere: that of a sound run, or a refusal that names the damage."""
+        DONE["report"] += 1
+        tiny_work.forget()
+        page = self.folder / f"report{DONE['report']}.html"
+        done = here("report", str(self.run), "--out", str(page))
+        if done.returncode == 0:
+            assert self.code == 3 or (self.code == 0 and page.read_bytes() == self.page)
+        else:
+            assert done.returncode == 1 and not page.exists()  # noqa: PT018
+            assert self.code is None or any(name in done.stderr for name in self.damaged)
+
     @rule(what=st.sampled_from(["verify", "read", "status", "second driver", "finished"]))
     def look(self, what: str) -> None:
         DONE[what] += 1
@@ -285,12 +317,14 @@ def one_of_each() -> None:
     """Do everything once: the first orders that hypothesis draws are short."""
     for keep in ("none", "fp32"):
         history = StoreHistory()
-        history.plan(keep)
+        history.begin(keep)
+        history.plan("none")
         history.sleep(1)
         history.kill([0.2, 0.4])
         history.look("second driver")
         history.fail(7)
         history.look("read")
+        history.report()
         if keep == "none":  # damage, and a piece that was quarantined: one repair does both
             history.damage_one(5, "flip")
             history.repair(0.0)
@@ -306,6 +340,7 @@ def one_of_each() -> None:
         for nth in range(200):  # every object, and more than there are: each is named
             history.damage_one(nth, "flip")
         history.look("verify")
+        history.report()
         history.repair_sealed(0.0, killed=False)
         history.teardown()
 
@@ -327,6 +362,7 @@ def run_histories(n: int, number: int, steps: int, shrink: bool) -> None:
         )  # fmt: skip
         assert undisturbed.ended.code == 0, undisturbed.ended.stderr
         StoreHistory.reference, StoreHistory.changes = tables_of(plain), undisturbed.changes
+        StoreHistory.page = (plain / "report/index.html").read_bytes()
         for keep, planned in list(StoreHistory.plans.items()):
             finished = planned.with_name(f"finished-{keep}")
             shutil.copytree(planned, finished)

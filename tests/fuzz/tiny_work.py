@@ -28,7 +28,7 @@ from octoscope.store.run_dir import RunRoot
 from rich.console import Console
 
 from tests.fuzz.histories import make_config
-from tests.here import here, without_ray
+from tests.here import Done, here, without_ray
 
 NOWHERE = Console(file=open(os.devnull, "w"))  # noqa: SIM115  as long as the process
 COMPUTED: list[str] = []  # what workers of this process did
@@ -127,8 +127,13 @@ def _analyses(names: Sequence[str] = ()) -> list[Analysis]:
     ]
 
 
-def _page(results: Results) -> bytes:
+def _page(results: Results, *_: str | None) -> bytes:
     return f"<p>{len(results.provenance['cells'])}</p>".encode()
+
+
+def plan(top: Path, keep: str, out: Path) -> Done:
+    """Plan a run of the atlas in ``top`` by the command."""
+    return here("plan", str(top / f"{keep}.yaml"), "--out", str(out), "--no-calibrate")
 
 
 def plans(top: Path) -> dict[str, Path]:
@@ -140,7 +145,7 @@ def plans(top: Path) -> dict[str, Path]:
         config = top / f"{keep}.yaml"
         config.write_text(yaml.safe_dump(tree | {"keep_dense": keep}))
         planned[keep] = top / f"plan-{keep}"
-        done = here("plan", str(config), "--out", str(planned[keep]), "--no-calibrate")
+        done = plan(top, keep, planned[keep])
         assert done.returncode == 0, done.stderr
     return planned
 

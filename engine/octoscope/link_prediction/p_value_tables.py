@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from octoscope.bounded_reads import TEXT_TABLE
 from octoscope.errors import InputError, reads
 from octoscope.octopus.sources.open_text import open_binary
 
@@ -28,7 +29,8 @@ def p_values_of(path: str | Path, frame: pd.DataFrame) -> np.ndarray:
     Parameters
     ----------
     path
-        CSV or TSV, also packed with gzip; the first column names targets as ``frame`` does.
+        CSV or TSV of at most 4 GB, also packed with gzip; the first column names targets as
+        ``frame`` does.
     frame
         Columns perturbed and target.
 
@@ -42,7 +44,7 @@ def p_values_of(path: str | Path, frame: pd.DataFrame) -> np.ndarray:
     of_target = frame.reset_index(drop=True).groupby("target").indices
     known = set(frame["perturbed"])
     separator = "," if str(path).removesuffix(".gz").endswith(".csv") else "\t"
-    with open_binary(Path(path)) as handle:
+    with open_binary(Path(path), TEXT_TABLE) as handle:
         head = pd.read_csv(handle, sep=separator, index_col=0, nrows=0)
     names = pd.Series(head.columns.astype(str))
     genes = names.str.extract(_ENDS, expand=False).fillna(names)
@@ -51,7 +53,7 @@ def p_values_of(path: str | Path, frame: pd.DataFrame) -> np.ndarray:
         raise InputError(str(path), "no column is of a perturbed gene; found "
                          f"{', '.join(names[:5])}", "name columns by Ensembl id")  # fmt: skip
     perturbed = frame["perturbed"].to_numpy(object)
-    with open_binary(Path(path)) as handle:
+    with open_binary(Path(path), TEXT_TABLE) as handle:
         for chunk in pd.read_csv(handle, sep=separator, index_col=0, chunksize=_ROWS):
             try:
                 values = chunk.to_numpy(float)
