@@ -128,7 +128,8 @@ def _analyses(names: Sequence[str] = ()) -> list[Analysis]:
 
 
 def _page(results: Results, *_: str | None) -> bytes:
-    return f"<p>{len(results.provenance['cells'])}</p>".encode()
+    totals = zlib.crc32(results._root.read("tables/stats.parquet") or b"")
+    return f"<p>{len(results.provenance['cells'])}, {totals}</p>".encode()
 
 
 def plan(top: Path, keep: str, out: Path) -> Done:
