@@ -14,7 +14,7 @@ controls, and ``p splines`` how often it is called above 1. ``corrected`` is OR1
 in co-expression, and ``corrected covers`` the coverage of its interval. ``O/E`` is observed over
 expected edges without a control, by gene effects, with expression, with co-expression, and with
 cells of both levels and both degrees too; ``p O/E`` how often the last one's interval begins above
-1.05, and ``O/E covers`` how often it holds the mean ratio of all runs. ``--held-out`` uses seeds
+1.02, and ``O/E covers`` how often it holds the mean ratio of all runs. ``--held-out`` uses seeds
 that no rule was chosen on. ``--structure`` takes those of ``PAIRWISE`` too, and ``--verdicts`` a
 third of the time.
 

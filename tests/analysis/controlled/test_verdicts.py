@@ -75,12 +75,12 @@ def test_the_odds_ratio_of_ever_more_cells_must_exceed_the_bound_too() -> None:
 def test_observed_edges_must_exceed_those_that_both_genes_expect() -> None:
     """Red: no such guard; a fit that failed passes; a rung before the last; any excess over 1."""
     earlier = Ratio(0.06, 1.3, 1.2, 1.4)
-    for low, want in ((1.06, BEYOND), (1.04, CANNOT_TELL)):
+    for low, want in ((1.03, BEYOND), (1.01, CANNOT_TELL)):
         c = replace(BASE, ratios=(earlier, Ratio(0.06, 1.2, low, 1.4)))
         assert kind(c) == want
         if want != BEYOND:
             assert "degrees or levels of both genes may explain it" in reason(c)
-            assert "1.20 (1.04 to 1.40), and more than 1.05 is asked" in reason(c)
+            assert "1.20 (1.01 to 1.40), and more than 1.02 is asked" in reason(c)
     unknown = replace(BASE, ratios=(Ratio(*[float("nan")] * 4),))
     assert reason(unknown) == "observed over expected edges given both genes are not known"
 

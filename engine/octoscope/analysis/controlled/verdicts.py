@@ -22,7 +22,7 @@ WIDEST = 2.0  # upper limit of OR0 above which "not enriched" is not known
 LARGEST_Q = 0.05
 LEAST_RELIABILITY = 1 / 3  # of co-expression: below it, two thirds of its variance are error
 SMALLEST_EXCESS = 1.1  # of OR1 over the bound: strata of finite width leave some per cent
-SMALLEST_RATIO = 1.05  # of observed over expected edges, which move half as far as the odds ratio
+SMALLEST_RATIO = 1.02  # of observed over expected edges: cells of finite width leave some per cent
 
 
 @dataclass(frozen=True)
