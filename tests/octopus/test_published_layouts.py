@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from octoscope.errors import InputError, OctoscopeWarning
@@ -132,6 +133,9 @@ NO_PAIRS = {
     "GML": ('graph [\n  node [\n    label "a"\n  ]\n]\n', "is a graph in GML.*one row per pair"),
     "DOT": ("digraph G {\n  a -> b;\n}\n", "is a graph in DOT"),
     "Pajek": ('*Vertices 2\n1 "a"\n2 "b"\n*Arcs\n1 2\n', "is a network of Pajek"),
+    "Pajek in capitals": ('*VERTICES 2\n1 "a"\n2 "b"\n*ARCS\n1 2\n', "is a network of Pajek"),
+    "GEXF": ('<gexf version="1.2">\n<graph/>\n</gexf>\n', "is XML, not a table.*networkx"),
+    "LGL": (lines(("#", S[0]), (S[1], 1), (S[2], 1), by=" "), "is a graph in LGL.*each pair"),
     "complexes": (lines(("ComplexID", "subunits(UniProt IDs)"), (1, f"{U[0]};{U[1]};{U[2]}")),
                   r"line 2: column 'subunits\(UniProt IDs\)' has several genes in a cell"),
     "networkx, attributes": (lines((S[0], S[1], "{'weight':", "0.5}"), by=" "),
@@ -165,6 +169,27 @@ def test_what_names_no_pairs_is_named(tmp_path: Path, name: str) -> None:
     text, message = NO_PAIRS[name]
     with pytest.raises(InputError, match=message):
         built(tmp_path, text, "file.txt")
+
+
+def test_sif_of_several_targets_is_named(tmp_path: Path) -> None:
+    """Red: "if a row is a gene and all its targets (an adjacency list)"."""
+    text = lines((S[0], "pp", S[1], S[2]), (S[3], "pp", S[4]), by=" ")
+    with pytest.raises(InputError, match=r"up to 4 fields.*\(SIF\).*each target a row of its own"):
+        built(tmp_path, text, "net.sif")
+
+
+@pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_gephis_type_is_an_order_and_its_weight_no_sign(tmp_path: Path, ending: str) -> None:
+    """Red: its weights, 1 for all, were signs: both pairs had the sign 1 and an order."""
+    head = ("Source", "Target", "Type", "Id", "Label", "Weight")
+    by = "," if ending == "csv" else "\t"
+    text = lines(head, (S[0], S[1], "Undirected", 0, "", 1.0),
+                 (S[2], S[3], "Directed", 1, "", 1.0), by=by)  # fmt: skip
+    net = built(tmp_path, text, f"edges.{ending}")
+    table = pd.read_csv(tmp_path / f"edges.{ending}", sep=by)
+    ordered = (table.Type == "Directed").tolist()
+    assert edges(net) == {(0, 1): (0, ordered[0]), (2, 3): (0, ordered[1])}
 
 
 @pytest.mark.filterwarnings("ignore::octoscope.errors.OctoscopeWarning")

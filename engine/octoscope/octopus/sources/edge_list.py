@@ -23,7 +23,7 @@ from octoscope.octopus.sources.edge_columns import (
 )
 from octoscope.octopus.sources.edge_layouts import Layout, column_numbers_of
 from octoscope.octopus.sources.mitab import is_mitab, read_mitab
-from octoscope.octopus.sources.no_pairs import ADJACENCY, MANY
+from octoscope.octopus.sources.no_pairs import ADJACENCY, MANY, second_line
 from octoscope.octopus.sources.open_text import is_parquet
 from octoscope.octopus.sources.published_layouts import layout_of, names_without_header
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
@@ -76,7 +76,7 @@ def read_edge_list(
     names = first_line(path)
     known = None if is_parquet(path) else names_without_header(names)
     names = known or names
-    layout = layout_of(names, given)
+    layout = layout_of(names, given, second_line(path))
     ids = ids or layout.ids or _ontology_of(names[:2]) or "symbol"
     _require_ontology(path, name, ids, annotation)
     header = False if known else layout.header

@@ -126,6 +126,18 @@ def refuse_what_names_no_pairs(path: Path, names: list[str]) -> None:
 def _refuse_adjacency(path: Path, names: list[str]) -> None:
     """Refuse rows that hold a gene and all its targets, with numbers between (ARACNe) or not."""
     where, rows = f"{path}: line 1", [names, *_rows_below(path)]
+    neighbours = all(len(r) <= 2 and (r[0] == "#" or _NUMBER.match(r[-1])) for r in rows[1:])
+    if path.suffix.casefold() == ".lgl" or (names[0] == "#" and len(rows) > 1 and neighbours):
+        raise InputError(
+            where, "is a graph in LGL: a line for a gene, then one for each of its neighbours",
+            f"{_ROW_EACH}: a gene and one neighbour",
+        )  # fmt: skip
+    most = max(len(row) for row in rows)
+    if path.suffix.casefold() == ".sif" and most > 3:
+        raise InputError(
+            where, f"rows have up to {most} fields, not a gene, a relation and a gene (SIF)",
+            "give each target a row of its own, with the relation between both genes",
+        )  # fmt: skip
     if names[0].startswith(">") or any(_is_aracne(row) for row in rows):
         raise InputError(
             where, "is an adjacency list of ARACNe (.adj): a gene, then its targets, each with a "

@@ -25,7 +25,7 @@ _REFUSED = (  # first bytes -> what that is, what to do
 )
 _ROWS = "write it as a table with one row per pair"
 _NO_TABLE = (  # what a line of names never begins with -> what that is, what to do
-    ((b"<?xml", b"<graphml"), "is XML, not a table", f"{_ROWS} (networkx: to_pandas_edgelist)"),
+    ((b"<",), "is XML, not a table", f"{_ROWS} (networkx: to_pandas_edgelist)"),
     ((b"{", b"["), "is JSON, not a table", _ROWS),
     ((b"ARROW1", b"FEA1"), "is a feather file", "write it as Parquet, or as tab-delimited text"),
     ((b"RDX2\n", b"RDX3\n", b"X\n"), "is an object of R", f"{_ROWS} (write.table)"),
@@ -34,7 +34,7 @@ _NO_TABLE = (  # what a line of names never begins with -> what that is, what to
     ((b"\x89HDF",), "is an HDF5 file", _ROWS),
     ((b"graph [", b"graph\n", b"graph\r\n", b'Creator "'), "is a graph in GML", _ROWS),
     ((b"digraph ", b"strict ", b"graph {", b'graph "'), "is a graph in DOT (Graphviz)", _ROWS),
-    ((b"*Vertices", b"*vertices", b"*Network"), "is a network of Pajek", _ROWS),
+    ((b"*",), "is a network of Pajek", _ROWS),
 )  # fmt: skip
 _WEB_PAGE = (b"<!doctype html", b"<html")
 

@@ -105,6 +105,10 @@ _NICHENET = replace(
     _PLAIN, known="NicheNet", ids="symbol", directed=True,
     columns={**_PLAIN.columns, "source": ("from",), "target": ("to",)},
 )  # fmt: skip
+# Gephi: `Type` tells the order, and `Weight` is a strength, 1 unless it is stated
+_GEPHI = Layout(
+    columns={"source": ("source",), "target": ("target",), "directed": ("type",)}, known="Gephi",
+)  # fmt: skip
 _TFLINK = Layout(
     columns={"source": ("NCBI.GeneID.TF",), "target": ("NCBI.GeneID.Target",),
              "references": ("PubmedID",)},
@@ -225,10 +229,19 @@ def names_without_header(first: list[str]) -> list[str] | None:
     return [*names, *further][: len(first)]
 
 
-def layout_of(names: list[str], given: Layout) -> Layout:
-    """Return the layout of a file by its column names, with what the user says put first."""
-    present = {n.casefold() for n in names}
-    own = next((layout for required, layout in _KNOWN if required <= present), _PLAIN)
+def layout_of(names: list[str], given: Layout, below: list[str]) -> Layout:
+    """Return the layout of a file by its column names, with what the user says put first.
+
+    Parameters
+    ----------
+    below
+        Fields of the second line, which tell Gephi's ``Type`` from other types.
+    """
+    present = {n.casefold(): i for i, n in enumerate(names)}
+    own = next((layout for required, layout in _KNOWN if required <= set(present)), _PLAIN)
+    at = present.get("type", len(below))
+    if own is _PLAIN and "".join(below[at : at + 1]).casefold() in ("directed", "undirected"):
+        own = _GEPHI
     return replace(
         own,
         columns={**own.columns, **given.columns},
