@@ -119,11 +119,28 @@ def test_python_and_report_show_them(scored_run: Path) -> None:
     assert "scores of top pairs" in page
 
 
+def median_of(run: oc.Run, row: pd.Series, checkpoint: Path, folder: Path) -> float:
+    """Return the median score of a list by the scoring command, the larger of both directions."""
+    top = run.topk(**{c: row[c] for c in ("model", "category", "layer", "view", "gene_set")})
+    pairs = top.head(row["k"])[["query", "key"]].drop_duplicates()
+    turned = pairs.rename(columns={"query": "key", "key": "query"})
+    file, out = folder / "pairs.csv", folder / f"{checkpoint.parent.name}.csv"
+    pd.concat([pairs, turned]).to_csv(file, index=False)
+    done = here("gnn", "score", str(checkpoint), "--graph", "demo", "--pairs", str(file), "--out",
+                str(out), "--message-passing", "train", "--no-cache")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    probability = pd.read_csv(out)["probability"].to_numpy()
+    return float(np.median(probability.reshape(2, -1).max(axis=0)))
+
+
 @pytest.mark.slow
 def test_models_trained_here_with_direction_and_edge_weights_score_the_pairs_of_a_run(
     small_atlas: Path, tmp_path: Path
 ) -> None:
-    """Red: a run that refuses such a checkpoint, or scores with the weights of another one."""
+    """The run's medians are those of ``octoscope gnn score`` on the same pairs.
+
+    Red: a run that refuses such a checkpoint, or scores with the weights of another one.
+    """
     tree, medians = small_tree(small_atlas), {}
     tree["network"]["gnn"] = {}
     for name, more in {"both-ways": "encoder: sage\ndirected: true",
@@ -147,6 +164,10 @@ def test_models_trained_here_with_direction_and_edge_weights_score_the_pairs_of_
         assert whole["median"].between(0, 1, inclusive="neither").all()
         assert (whole["n_pairs"] == whole["n_listed"]).all()
         medians[name] = whole["median"].to_numpy()
+        row = whole[whole["message_passing"] == "train"].iloc[0]
+        assert row["median"] == pytest.approx(
+            median_of(run, row, tmp_path / name / "checkpoint", tmp_path), abs=1e-6
+        )
     assert np.abs(medians["both-ways"] - medians["weighted"]).max() > 1e-3
 
 
