@@ -44,7 +44,9 @@ def evaluation() -> Evaluation:
         "random": lambda src, dst, _: np.random.default_rng(1).random(len(src)),
         "wrong": lambda src, dst, _: -known(src, dst, _),
     }
-    settings = Settings(("degree", "uniform"), ("mirror", "common_neighbours"), queries=50)
+    settings = Settings(
+        ("degree", "uniform"), ("mirror", "common_neighbours", "stacked"), queries=50
+    )
     return evaluate_links(links, split_links(links), settings=settings, models=models)
 
 
@@ -70,6 +72,22 @@ def test_a_model_as_good_as_a_rule_cannot_be_told_from_it(evaluation: Evaluation
     best = floors.query("metric == 'auc' and stratum == 'all' and negatives == 'degree'")
     best = best.sort_values("value").iloc[-1]["scorer"]
     assert f"No model was evaluated. The best rule without one is {best}" in alone
+
+
+def test_signs_of_a_model_are_held_against_the_best_rule(evaluation: Evaluation) -> None:
+    """Red: a gain over the rates alone, where trees on signed paths reach more."""
+    signs = evaluation.signs
+    assert "stacked_signs" in set(signs["scorer"])
+    assert "On signs" not in links_page([("a", evaluation)]).decode()  # no model has signs
+    floors = signs[(signs["split"] == "as asked") & (signs["metric"] == "auc")]
+    model = floors.iloc[0].to_dict() | {
+        "scorer": "network", "kind": "model", "best_floor": "stacked_signs", "gain": -0.1,
+        "gain_low": -0.12, "gain_high": -0.08,
+    }  # fmt: skip
+    more = replace(evaluation, signs=pd.concat([signs, pd.DataFrame([model])]))
+    text = links_page([("a", more)]).decode()
+    verdict = "it does not reach the best rule without a model, stacked_signs (difference "
+    assert verdict in text[text.index("On signs network reaches") :].partition("</p>")[0]
 
 
 def test_the_page_in_a_browser(page: Page, evaluation: Evaluation, tmp_path: Path) -> None:

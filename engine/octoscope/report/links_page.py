@@ -67,7 +67,7 @@ def _shown(name: str, evaluated: Evaluated) -> Row:
         "name": name,
         "network": about["network"],
         "split": about["split"]["by"],
-        "headline": headline(rows, kinds),
+        "headline": headline(rows, kinds) + sign_headline(evaluated.signs),
         "cautions": _cautions(about, kinds),
         "figure": area_dots(rows[rows["metric"] == "auc"], kinds, f"AUC {name}"),
         "rows": records(rows),
@@ -99,18 +99,7 @@ def headline(rows: pd.DataFrame, kinds: list[str]) -> list[str]:
             f"{interval(row, 'low', 'high')}) on {row['n_positives']:,} edges and "
             f"{row['n_negatives']:,} {against}"
         )
-        if row["best_floor"] is None or row["gain"] is None or np.isnan(row["gain"]):
-            lines.append(f"{start}. It was compared with no rule.")
-            continue
-        verdict = "it cannot be told from the best rule"
-        if row["gain_low"] > 0:
-            verdict = "it beats every rule without a model"
-        elif row["gain_high"] < 0:
-            verdict = "it does not reach the best rule without a model"
-        lines.append(
-            f"{start}: {verdict}, {row['best_floor']} (difference {figure(row['gain'])}, "
-            f"{interval(row, 'gain_low', 'gain_high')})."
-        )
+        lines.append(_against_rules(start, row))
     if not lines and len(floors):
         best = records(floors.head(1))[0]
         lines.append(
@@ -119,6 +108,38 @@ def headline(rows: pd.DataFrame, kinds: list[str]) -> list[str]:
             f"{best['n_positives']:,} edges and {best['n_negatives']:,} {against}."
         )
     return lines
+
+
+def sign_headline(signs: pd.DataFrame) -> list[str]:
+    """Say of each model whether it tells activation from inhibition better than the best floor.
+
+    ``signs``: of :func:`octoscope.link_prediction.sign_floors.sign_table`.
+    """
+    rows = signs[(signs["kind"] == "model") & (signs["metric"] == "auc")]
+    return [
+        _against_rules(
+            f"On signs {row['scorer']} reaches an AUC of {figure(row['value'])} (95 % interval "
+            f"{interval(row, 'low', 'high')}) on {row['n_pairs']:,} pairs of "
+            f"{row['n_regulators']:,} regulators",
+            row,
+        )
+        for row in records(rows)
+    ]
+
+
+def _against_rules(start: str, row: Row) -> str:
+    """Return a sentence: what a model reaches, and whether that is more than the best floor."""
+    if row["best_floor"] is None or row["gain"] is None or np.isnan(row["gain"]):
+        return f"{start}. It was compared with no rule."
+    verdict = "it cannot be told from the best rule"
+    if row["gain_low"] > 0:
+        verdict = "it beats every rule without a model"
+    elif row["gain_high"] < 0:
+        verdict = "it does not reach the best rule without a model"
+    return (
+        f"{start}: {verdict}, {row['best_floor']} (difference {figure(row['gain'])}, "
+        f"{interval(row, 'gain_low', 'gain_high')})."
+    )
 
 
 def _cautions(about: Row, kinds: list[str]) -> list[str]:
