@@ -75,11 +75,11 @@ def main() -> None:
         hidden = rng.random((len(cells), len(at))) < MASKED
         hidden[:, -2:] = False
         value = tokens.value[grid]
-        fed = Tokens(
+        masked = Tokens(
             batch.cell_ids[cells], tokens.gene[grid], tokens.kind[grid],
             np.where(hidden, np.float32(-1), value), tokens.row[grid], tokens.mask[grid],
         )  # fmt: skip
-        h, mask = model.embed(fed), torch.from_numpy(fed.mask)
+        h, mask = model.embed(masked), torch.from_numpy(masked.mask)
         for i in range(model.n_layers):
             _, h = model.layer(i, h, mask)
         p = "cls.predictions.transform."

@@ -101,8 +101,8 @@ def main() -> None:
         part = tokens.take(np.asarray(cells))
         hidden = (rng.random(part.row.shape) < MASKED) & (part.kind == 0)
         row = np.where(hidden, 1, part.row)
-        fed = Tokens(part.cell_ids, part.gene, part.kind, part.value, row, part.mask)
-        h, mask = model.embed(fed), torch.from_numpy(fed.mask)
+        masked = Tokens(part.cell_ids, part.gene, part.kind, part.value, row, part.mask)
+        h, mask = model.embed(masked), torch.from_numpy(masked.mask)
         for i in range(model.n_layers):
             _, h = model.layer(i, h, mask)
         x = h[torch.from_numpy(hidden)]

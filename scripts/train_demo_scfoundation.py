@@ -68,7 +68,7 @@ def main() -> None:
     for tensor in (*weights.values(), *head.values()):
         tensor.requires_grad_(True)
 
-    def fed_to(cells: np.ndarray) -> tuple[Tokens, torch.Tensor, np.ndarray]:
+    def masked_tokens(cells: np.ndarray) -> tuple[Tokens, torch.Tensor, np.ndarray]:
         """Return demonstration genes and some others of each cell, some of them masked."""
         keep = []
         for c in cells:
@@ -86,8 +86,8 @@ def main() -> None:
         return Tokens(batch.cell_ids[cells], gene, kind, shown, row, real), hidden, value
 
     def loss_of(cells: np.ndarray) -> torch.Tensor:
-        fed, hidden, value = fed_to(np.asarray(cells))
-        h, mask = model.embed(fed), torch.from_numpy(fed.mask)
+        masked, hidden, value = masked_tokens(np.asarray(cells))
+        h, mask = model.embed(masked), torch.from_numpy(masked.mask)
         for i in range(model.n_layers):
             _, h = model.layer(i, h, mask)
         x = F.linear(model.output(h), head["decoder_embed.weight"], head["decoder_embed.bias"])

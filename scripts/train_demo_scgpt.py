@@ -153,8 +153,8 @@ def main() -> None:
             row, value, mask = row[:, keep], value[:, keep], mask[:, keep]
         hidden = mask & torch.from_numpy(rng.random(mask.shape) < MASKED)
         hidden[:, 0] = False
-        fed = torch.where(hidden, torch.tensor(MASK_VALUE), value)
-        return F.mse_loss(net(row, fed, mask)[hidden] / 50, value[hidden] / 50)
+        masked = torch.where(hidden, torch.tensor(MASK_VALUE), value)
+        return F.mse_loss(net(row, masked, mask)[hidden] / 50, value[hidden] / 50)
 
     started = time.time()
     for step in range(STEPS):

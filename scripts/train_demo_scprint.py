@@ -98,22 +98,23 @@ def main() -> None:
     def loss_of(cells: np.ndarray, *, classify: bool = True) -> torch.Tensor:
         at = np.r_[np.arange(first), first + np.sort(rng.permutation(len(genes))[:GENES])]
         grid = np.ix_(cells, at)
-        fed = Tokens(
+        masked = Tokens(
             batch.cell_ids[cells], tokens.gene[grid], tokens.kind[grid], tokens.value[grid],
             tokens.row[grid], tokens.mask[grid],
         )  # fmt: skip
         hidden = torch.from_numpy(rng.random((len(cells), len(at))) < MASKED)
         hidden[:, :first] = False
         # a masked gene keeps its identity and loses its expression, as upstream's mask does
-        names = F.embedding(torch.from_numpy(fed.row).clamp(min=0), weights["gene_encoder.weight"])
+        row = torch.from_numpy(masked.row).clamp(min=0)
+        names = F.embedding(row, weights["gene_encoder.weight"])
         h, mask = (
-            torch.where(hidden[..., None], names, model.embed(fed)),
-            torch.from_numpy(fed.mask),
+            torch.where(hidden[..., None], names, model.embed(masked)),
+            torch.from_numpy(masked.mask),
         )
         for i in range(model.n_layers):
             _, h = model.layer(i, h, mask)
         h = model.output(h)
-        value = torch.from_numpy(fed.value)
+        value = torch.from_numpy(masked.value)
         loss = F.mse_loss(predict(h)[hidden], value[hidden])
         if classify and torch.is_grad_enabled():
             p = f"cls_decoders.{CELL_TYPE}.out_layer."

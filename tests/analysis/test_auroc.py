@@ -82,7 +82,7 @@ def test_each_permutation_equals_brute_force_with_and_without_the_compiled_loop(
 
 def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
     rng = np.random.default_rng(1)
-    n, small, n_found_edges, inside, early = 120, [], 0, [], []
+    n, small, n_significant, inside, early = 120, [], 0, [], []
     everything = np.ones((n, n), bool)
     for _ in range(30):
         adjacency = network(rng, n)
@@ -100,7 +100,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
                      <= blind["early_null_high"])  # fmt: skip
         small.append(blind["p"] < 0.05)
         planted = by_hubs + np.float32(0.7) * adjacency
-        n_found_edges += (
+        n_significant += (
             run_test(
                 bins_of(planted), everything, np.arange(n), adjacency, permutations=50, seed=0
             )["p"]
@@ -109,7 +109,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
     assert np.mean(inside) > 0.75  # 95 % and its sampling error
     assert np.mean(early) > 0.75
     assert np.mean(small) < 0.2  # 5 % and its sampling error over 30 runs
-    assert n_found_edges >= 28
+    assert n_significant >= 28
 
 
 def test_a_network_without_usable_edges_is_undefined() -> None:

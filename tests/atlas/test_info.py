@@ -75,7 +75,7 @@ def rounded() -> ad.AnnData:
     return a
 
 
-def counts_aside() -> ad.AnnData:
+def counts_in_layer() -> ad.AnnData:
     a = logged()
     a.layers["counts"] = cells().X
     a.raw = logged()
@@ -110,7 +110,7 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
         (logged, {}, "error", r"X: holds 0\.693147 \(not a whole number\) in X/data, chunk 0"),
         (logged, {"counts": "X"}, "error", r"X: holds 0\.693147"),
         (rounded, {}, "warning", r"X: all 60 cells have about the same total \([19][0-9,]+ to "),
-        (counts_aside, {}, "note", r"raw\.X: not used: holds 0\.69"),
+        (counts_in_layer, {}, "note", r"raw\.X: not used: holds 0\.69"),
         (cells, {"counts": "layers/none"}, "error", "no counts: none of layers/none is there"),
         (by_column, {}, "error", r"X: stored by column \(CSC\)"),
         (TWICE, {}, "error", r"var\[index\]: 1 columns have the id of another \(first: ENSG0+\.2"),

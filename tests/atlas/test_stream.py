@@ -128,13 +128,13 @@ def test_any_rows_in_any_batches_are_the_truth(
         make(path, layout, dense, chunk, 0)
     windows(*sizes)
     atlas = Atlas(config(next(path.iterdir())))
-    wanted_rows = np.array(rows, np.int64)
-    whole = atlas.read(wanted_rows)
-    assert (whole.counts.toarray() == dense[wanted_rows]).all()
+    chosen_rows = np.array(rows, np.int64)
+    whole = atlas.read(chosen_rows)
+    assert (whole.counts.toarray() == dense[chosen_rows]).all()
     before = atlas.cost.read
-    parts = list(atlas.stream(wanted_rows, batch))
+    parts = list(atlas.stream(chosen_rows, batch))
     if layout != "dense":  # no chunk is decoded twice but one that is held no more
-        assert atlas.cost.read - before <= atlas._rows.decoded(wanted_rows)[-1:].sum()
+        assert atlas.cost.read - before <= atlas._rows.decoded(chosen_rows)[-1:].sum()
     assert [len(p.rows) for p in parts[:-1]] == [batch] * (len(parts) - 1)
     assert [i for p in parts for i in p.rows] == rows
     assert [i for p in parts for i in p.cell_ids] == [f"cell{i}" for i in rows]

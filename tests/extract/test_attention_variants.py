@@ -51,7 +51,7 @@ def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[s
         for unit in plan.units_of(model, category, half):
             runner.run(unit)
             groups = [
-                runner._embed(fed, _UnitMetrics()) for fed in runner._prefetcher.batches(unit)
+                runner._embed(tokens, _UnitMetrics()) for tokens in runner._prefetcher.batches(unit)
             ]
             for batch in (b for group in groups for b in group):
                 residual = batch.residual

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from octoscope.errors import InputError
-from octoscope.gnn.describe import describe_checkpoint
+from octoscope.gnn.checkpoint_summary import describe_checkpoint
 from octoscope.gnn.gnn_checkpoint import open_checkpoint, write_checkpoint
 from octoscope.gnn.graph import GnnGraph
 from octoscope.gnn.open_graph import misfits, open_graph

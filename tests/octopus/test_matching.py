@@ -11,7 +11,7 @@ import pytest
 import yaml
 from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.octopus.lookups import annotate
-from octoscope.octopus.name_lookup import require_found, with_names
+from octoscope.octopus.name_lookup import require_known, with_names
 from octoscope.octopus.network import Network, open_network
 from octoscope.octopus.nulls import gene_table
 from octoscope.octopus.reading_notes import reading_notes
@@ -226,10 +226,10 @@ def test_symbols_of_strings_own_aliases_without_an_annotation(tmp_path: Path) ->
 
 def test_nothing_known_stops_and_hardly_anything_warns(net: Network) -> None:
     with pytest.raises(InputError, match=r"p\.tsv: .*knows 0 of 3 names, such as 'x0'.*ENSG"):
-        require_found("p.tsv", net, with_names(net, ["x0", "x1", "x2"])[1], "x0")
+        require_known("p.tsv", net, with_names(net, ["x0", "x1", "x2"])[1], "x0")
     _, counts = with_names(net, ["GNX1", *(f"x{i}" for i in range(20))])
     with pytest.warns(OctoscopeWarning, match="knows 1 of 21 names"):
-        text = require_found("p.tsv", net, counts, "GNX1")
+        text = require_known("p.tsv", net, counts, "GNX1")
     assert text == "1 of 21 names known: 1 as symbol"
 
 

@@ -11,9 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.octopus.cofactors import cofactor_rows
-from octoscope.octopus.components import components
 from octoscope.octopus.directory import new_directory, read_table
-from octoscope.octopus.identifiers import best_identifiers, best_names, species_types, vertex_names
+from octoscope.octopus.identifiers import (
+    best_identifiers,
+    best_names,
+    joined_by_key,
+    species_types,
+    vertex_names,
+)
 from octoscope.octopus.merge import join_sources
 from octoscope.octopus.sources.record import SourceRecord, identifier_frame, pairs_of
 
@@ -89,7 +94,7 @@ def test_names_and_kinds() -> None:
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abcdefgh")), max_size=25))
 def test_components_equal_brute_force(rows: list[tuple[int, str]]) -> None:
     item, key = [r[0] for r in rows], [r[1] for r in rows]
-    label = components(10, np.array(item, int), key)
+    label = joined_by_key(10, np.array(item, int), key)
     group = {i: {i} for i in range(10)}
     for k in set(key):
         together: set[int] = set().union(*(group[i] for i, x in rows if x == k))

@@ -175,9 +175,9 @@ def test_coherence_is_what_agreement_says_of_other_voices(compared: Path) -> Non
         others = part[part["eval_model"] != row["left_out"]]
         others = others[others["eval_model"].map(model_groups) != model_groups[row["model"]]]
         of_models = others.groupby("eval_model")["score"].mean()
-        of_voices = of_models.groupby(model_groups).mean()
-        assert row["n_groups"] == len(of_voices)
-        assert row["coherence"] == pytest.approx(of_voices.mean(), nan_ok=True)
+        of_groups = of_models.groupby(model_groups).mean()
+        assert row["n_groups"] == len(of_groups)
+        assert row["coherence"] == pytest.approx(of_groups.mean(), nan_ok=True)
     for _, family in coherent.groupby(["gene_set", "view", "k"]):
         tested = family.dropna(subset=["p"])
         assert len(tested)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from octoscope.api.display import Shown
 from octoscope.errors import InputError
-from octoscope.gnn.describe import describe_checkpoint
+from octoscope.gnn.checkpoint_summary import describe_checkpoint
 from octoscope.gnn.embeddings import cache_folder
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from octoscope.gnn.graph import PASSINGS, GnnGraph, Passing

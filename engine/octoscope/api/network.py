@@ -16,7 +16,7 @@ from octoscope.errors import InputError, warn
 from octoscope.genes import symbols_of_ensembl
 from octoscope.octopus.directory import verify_directory
 from octoscope.octopus.lookups import annotate
-from octoscope.octopus.name_lookup import require_found, with_names
+from octoscope.octopus.name_lookup import require_known, with_names
 from octoscope.octopus.network import octopus_folder
 from octoscope.octopus.network import open_network as read_network
 from octoscope.octopus.network_schema import NOT_KNOWN
@@ -111,7 +111,7 @@ class Network(DescribedNetwork):
         """
         names = list(genes)
         graph, counts = with_names(self.graph, names)
-        summary = require_found(where, graph, counts, str(next(iter(names), "")))
+        summary = require_known(where, graph, counts, str(next(iter(names), "")))
         return Network(graph), summary
 
     def annotate(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from octoscope.store.manifest import Fault
 
 
-@dataclass(frozen=True)
-class RunStatus:
+@dataclass(frozen=True, repr=False)
+class RunStatus(Shown):
     """How far a run is, from its directory alone.
 
     Attributes
@@ -39,6 +39,9 @@ class RunStatus:
 
     rows: Mapping[str, Any]
     progress: Mapping[str, Any] | None
+
+    def _facts(self) -> Mapping[str, Any]:
+        return self.rows
 
     def view(self) -> RenderableType | None:
         """Return stages and actors for a terminal (rich); None if no driver is at work."""

@@ -12,7 +12,7 @@ import pandas as pd
 from octoscope.errors import InputError, reads
 from octoscope.gnn.graph import GnnGraph
 from octoscope.octopus.lookups import vertex_pairs_of
-from octoscope.octopus.name_lookup import require_found, with_names
+from octoscope.octopus.name_lookup import require_known, with_names
 from octoscope.octopus.pair_files import read_pairs
 
 _ENDS = (("src", "dst"), ("query", "key"), ("gene_a", "gene_b"), ("from_gene", "to_gene"))
@@ -84,7 +84,7 @@ def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> Pa
                 f"{len(names):,} names",
                 "give pairs of genes that it knows",
             )
-        summary = require_found(where, named, counts, str(names[0]))
+        summary = require_known(where, named, counts, str(names[0]))
         if not known.any():
             raise InputError(where, "no row names two genes", "give pairs of genes")
         a, b, row = (part[known] for part in pairs[:3])

@@ -16,7 +16,7 @@ from octoscope.link_prediction.perturbation_signs import SHARES, perturbation_si
 from octoscope.link_prediction.perturbation_tables import Perturbations
 from octoscope.link_prediction.sign_floors import TARGET, rates, signed_pairs
 from octoscope.link_prediction.splits import Split
-from octoscope.octopus.name_lookup import require_found, with_names
+from octoscope.octopus.name_lookup import require_known, with_names
 from octoscope.octopus.pairs import find_keys
 
 
@@ -43,7 +43,7 @@ def check_perturbations(
     frame = perturbations.frame
     names = pd.unique(pd.concat([frame["perturbed"], frame["target"]], ignore_index=True))
     named, counts = with_names(links.graph.names, names)
-    names_as = require_found(where, named, counts, str(names[0]))
+    names_as = require_known(where, named, counts, str(names[0]))
     first = named.genes.drop_duplicates("gene").set_index("gene")["vertex"]
     a, b = (frame[c].map(first).to_numpy(float) for c in ("perturbed", "target"))
     mapped = ~np.isnan(a) & ~np.isnan(b)

@@ -9,9 +9,14 @@ import numpy as np
 import pandas as pd
 
 from octoscope.octopus.cofactors import cofactor_rows
-from octoscope.octopus.components import components
 from octoscope.octopus.gene_vertices import IDENTITY
-from octoscope.octopus.identifiers import best_identifiers, best_names, species_types, vertex_names
+from octoscope.octopus.identifiers import (
+    best_identifiers,
+    best_names,
+    joined_by_key,
+    species_types,
+    vertex_names,
+)
 from octoscope.octopus.network_schema import ACTORS, ROLE_CODE, sign_of
 from octoscope.octopus.reaction_edges import wire
 from octoscope.octopus.sources.record import Reactions, SourceRecord
@@ -88,7 +93,7 @@ def join_sources(
     every = pd.concat(frames, ignore_index=True) if frames else records[0].identifiers
     own = every[every["bqb"].isin(IDENTITY)]
     key = own["ontology"].astype(str) + ":" + own["identifier"].astype(str)
-    label = components(total, own["species"].to_numpy(int), key)
+    label = joined_by_key(total, own["species"].to_numpy(int), key)
     count = int(label.max()) + 1 if total else 0
     every = best_identifiers(every.assign(species=label[every["species"].to_numpy(int)]))
     placed = every.rename(columns={"species": "vertex"})

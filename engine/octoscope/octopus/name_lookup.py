@@ -53,7 +53,7 @@ def with_names(network: Network, requested: Iterable[object]) -> tuple[Network, 
     return named, counts
 
 
-def require_found(where: str, network: Network, counts: dict[str, int], example: str) -> str:
+def require_known(where: str, network: Network, counts: dict[str, int], example: str) -> str:
     """Say in one line as what the asked names were read; warn if under one in ten is known.
 
     Parameters

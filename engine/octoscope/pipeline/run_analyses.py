@@ -56,8 +56,8 @@ def run_analysis(
     write: Writer = write_table,
 ) -> None:
     """Compute an analysis and write its wanted tables."""
-    wanted_paths = None if requested is None else frozenset(requested)
-    context = Context(RunMatrices(root.url), finished, network, scheduler, wanted_paths)
+    requested_paths = None if requested is None else frozenset(requested)
+    context = Context(RunMatrices(root.url), finished, network, scheduler, requested_paths)
     for path, table in analysis.compute(context):
         if context.wants(path):
             write(root, path, table)

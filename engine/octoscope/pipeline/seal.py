@@ -23,7 +23,7 @@ from octoscope.results.cell_tables import (
 )
 from octoscope.results.run_results import REPORT, TIMELINE, Results
 from octoscope.run_plan.values import Plan
-from octoscope.store.commits import CELLS_READ, each_record, left_by, record_path, sweep
+from octoscope.store.commits import CELLS_READ, each_record, record_path, sweep, work_of_object
 from octoscope.store.fault_injection import crash_point
 from octoscope.store.manifest import read_success, write_manifest
 from octoscope.store.parquet import VOCABULARY, write_table
@@ -171,7 +171,7 @@ def is_scratch(path: str, config: RunConfig) -> bool:
 
     The matrices of mean cells are kept as the queries and keys that they are computed from.
     """
-    if not left_by(path)[0]:
+    if not work_of_object(path)[0]:
         return False
     if path.startswith("units/"):
         return True

@@ -23,7 +23,7 @@ from octoscope.planning.attention_variants import attention_variants, refuse_sha
 from octoscope.planning.derive import result_fields
 from octoscope.planning.gene_sets import resolved_sets, sets_of_model
 from octoscope.planning.memory import project, refuse_what_cannot_fit
-from octoscope.planning.plan_facts import library_versions, network_facts
+from octoscope.planning.plan_records import library_versions, network_record
 from octoscope.planning.resolved_settings import resolved_settings
 from octoscope.run_plan.values import CategoryPlan, ModelPlan, Plan
 from octoscope.store.instruction_set import instruction_set
@@ -104,7 +104,7 @@ def plan_import(
         config_hash=hash_json(result_fields(config)),
         settings=resolved_settings(config, bases, categories),
         atlas=None,
-        network=network_facts(config.network) if config.network else None,
+        network=network_record(config.network) if config.network else None,
         categories=categories,
         refused_cells={},
         models=models,

@@ -29,7 +29,7 @@ from octoscope.planning.derive import result_fields
 from octoscope.planning.gene_sets import resolved_sets, sets_of_model
 from octoscope.planning.import_plan import plan_import
 from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
-from octoscope.planning.plan_facts import library_versions, network_facts
+from octoscope.planning.plan_records import library_versions, network_record
 from octoscope.planning.resolved_settings import resolved_settings
 from octoscope.planning.unit_memory import choose_row_blocks
 from octoscope.run_plan.values import (
@@ -223,7 +223,7 @@ def plan_run(
             "selected": index.selected,
             "replicates": config.atlas.replicate_key or "cells",
         },
-        network=network_facts(config.network) if config.network else None,
+        network=network_record(config.network) if config.network else None,
         categories=categories,
         refused_cells=index.refused,
         models=models,

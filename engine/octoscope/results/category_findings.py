@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from octoscope.analysis.controlled.verdict_names import COUNTED_AS
-from octoscope.results.model_findings import matrices_found, shown_as
+from octoscope.results.model_findings import matrix_summary, shown_as
 from octoscope.results.run_results import Results
 from octoscope.results.verdict_tables import summary, why_no_verdict
 from octoscope.run_plan.values import COEXPRESSION
@@ -45,7 +45,7 @@ def category_findings(results: Results, gene_set: str, view: str) -> pd.DataFram
     for category in (c.name for c in results.plan.categories):
         for m in results.plan.models:
             shown = shown_as(m, gene_set, view)
-            row = matrices_found(results, m, *shown, category)
+            row = matrix_summary(results, m, *shown, category)
             if row:
                 row |= {"n_cells": used.get((m.base, category))}
                 row |= closest.get((m.name, category, *shown), _NOT_COMPARED)

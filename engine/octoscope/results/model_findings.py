@@ -69,13 +69,13 @@ def findings(results: Results, gene_set: str, view: str) -> pd.DataFrame:
 
 
 def _finding(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
-    row = matrices_found(results, m, gene_set, view)
+    row = matrix_summary(results, m, gene_set, view)
     if not row:
         return {}
     return row | _agreement(results, m, gene_set, view) | _verdict(results, m)
 
 
-def matrices_found(
+def matrix_summary(
     results: Results, m: ModelPlan, gene_set: str, view: str, category: str | None = None
 ) -> dict[str, Any]:
     """Return what :func:`findings` says of a model's own matrices, of all categories or of one.

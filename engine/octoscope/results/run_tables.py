@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from octoscope.errors import InputError, warn
+from octoscope.errors import InputError, some, warn
 from octoscope.results.earlier_versions import (
     FORMER_TABLES,
     RENAMED_TABLES,
@@ -60,6 +60,9 @@ class RunTables(Mapping[str, pd.DataFrame]):
         self._most = cache_bytes
         self._cached: OrderedDict[str, pd.DataFrame] = OrderedDict()
         self._bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<RunTables {some(list(self))}>"
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return a table; adding columns to it changes nothing here.

@@ -245,6 +245,13 @@ class Plan(HoldsSettings, _Value):
     row_blocks: dict[str, RowBlocks] = {}
     count_files: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        models = ", ".join(m.name for m in self.models)
+        n = len(self.categories)
+        return f"<Plan {self.hash[:12]}: {models}; {n} categories, {len(self.units)} units>"
+
+    __str__ = __repr__
+
     @cached_property
     def hash(self) -> str:
         """Digest that every commit record carries."""

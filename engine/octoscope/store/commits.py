@@ -250,18 +250,18 @@ def sweep(root: RunRoot, plan: str, names: Iterable[str]) -> int:
     of the last driver may still be writing: taking its folder away would let it commit the rest.
     """
     names = list(names)
-    works = dict.fromkeys(left_by(name)[0] for name in names if left_by(name)[0])
+    works = dict.fromkeys(work_of_object(name)[0] for name in names if work_of_object(name)[0])
     winners = {r.work: r.attempt for r in each_record(root, works, plan)}
     lost = []
     for name in names:
-        work, attempt = left_by(name)
+        work, attempt = work_of_object(name)
         if is_half_written(name) or (attempt and attempt != winners.get(work)):
             lost.append(name)
     root.remove(lost)
     return len(lost)
 
 
-def left_by(name: str) -> tuple[str, str]:
+def work_of_object(name: str) -> tuple[str, str]:
     """Return the work and the attempt that an object belongs to; '' for both if to none."""
     parts = name.split("/")
     if len(parts) > 3 and parts[2].startswith("attempt-"):

@@ -9,7 +9,7 @@ from octoscope.digests import digest_of
 from octoscope.errors import REPAIR, DamagedRunError, in_one_line
 from octoscope.json_values import parse_json, to_json
 from octoscope.run_plan.values import Plan
-from octoscope.store.commits import Record, at_once, left_by, read_record, record_path
+from octoscope.store.commits import Record, at_once, read_record, record_path, work_of_object
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import NO_FILE, RunRoot
 
@@ -44,7 +44,7 @@ def tracked(path: str) -> bool:
 
     What attempts that did not win left behind is not: no reader sees it, and `repair` sweeps it.
     """
-    return not (is_beside(path) or path.endswith(".partial") or left_by(path)[0])
+    return not (is_beside(path) or path.endswith(".partial") or work_of_object(path)[0])
 
 
 def is_beside(path: str) -> bool:

@@ -91,7 +91,7 @@ class Runner:
         return b""
 
 
-def nodes_wanted(
+def nodes_requested(
     config: AutoscalingConfig, monitor: CloudResourceMonitor, n: int
 ) -> dict[str, int]:
     """Return which node types Ray would start for ``n`` GPU actors."""
@@ -123,8 +123,8 @@ def main(path: str) -> dict[str, Any]:
     monitor = CloudResourceMonitor()
     most = prepared["available_node_types"]["gpu_spot"]["max_workers"]
     answers = {
-        "one": nodes_wanted(config, monitor, 1),
-        "one beyond max": nodes_wanted(config, monitor, most + 1),
+        "one": nodes_requested(config, monitor, 1),
+        "one beyond max": nodes_requested(config, monitor, most + 1),
     }
     spot = {"instance_id": "i", "instance_type": "gpu_spot"}
     for name, status in (
@@ -132,7 +132,7 @@ def main(path: str) -> dict[str, Any]:
         ("never up", Instance.ALLOCATION_TIMEOUT),
     ):
         monitor.notify([InstanceUpdateEvent(new_instance_status=status, **spot)])
-        answers[name] = nodes_wanted(config, monitor, 1)
+        answers[name] = nodes_requested(config, monitor, 1)
     return {
         "types": prepared["available_node_types"],
         "commands": runner.commands,

@@ -114,12 +114,12 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     assert context.network is not None  # needs.network
     run, plan = context.run, context.run.plan
     network = delayed(open_network_of)(context.network)
-    scores_wanted = context.network.gnn and context.wants(*(t.path for t in SCORE_TABLES))
+    with_scores = context.network.gnn and context.wants(*(t.path for t in SCORE_TABLES))
     scored = scores_of_genes(context, network, ("leave-out",))
     tasks = []
     for x in _compared(plan, context.finished):
         one = delayed(x, traverse=False)  # one object for all tasks
-        prepared = delayed(_prepare)(run, one, network, scored(x.genes) if scores_wanted else {})
+        prepared = delayed(_prepare)(run, one, network, scored(x.genes) if with_scores else {})
         looked_up = [delayed(_look_up)(run, one, prepared, e) for e in range(len(x.refs))]
         tasks.append(delayed(_rows)(run, one, prepared, looked_up))
     results = compute(tasks, context.scheduler)
@@ -132,7 +132,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     groups["q"] = statistics.adjust_by(groups, ["gene_set", "view", "k"])
     yield LAYER_TABLE.path, layers
     yield GROUP_TABLE.path, groups
-    if scores_wanted:
+    if with_scores:
         scores, tests = _typed(SCORE_TABLE, rows[2]), _typed(SCORE_GROUP_TABLE, rows[3])
         tests["q"] = statistics.adjust_by(tests, ["gene_set", "view", "k", "checkpoint",
                                                   "quantity"])  # fmt: skip

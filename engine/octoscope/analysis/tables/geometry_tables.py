@@ -63,16 +63,15 @@ def _geometry_of(run: FinishedMatrices, category: int, models: list[str]) -> pd.
     """Compare all layers of all models over the genes that enough cells of each hold."""
     plan = run.plan
     genes = shared_genes(plan, models, None)
-    held_by_all = np.ones(len(genes), bool)
+    in_all = np.ones(len(genes), bool)
     positions = {name: axis_positions(plan.model(name), genes) for name in models}
     for name in models:
-        held_by_all &= run.mean_cell_genes(name, category)[positions[name]]
+        in_all &= run.mean_cell_genes(name, category)[positions[name]]
     refs = [(name, layer) for name in models for layer in plan.model(name).layers]
-    if held_by_all.sum() < 3:
+    if in_all.sum() < 3:
         return no_rows(GEOMETRY_TABLES[0])
     streams = [
-        run.mean_residuals(name, category, layer)[positions[name][held_by_all]]
-        for name, layer in refs
+        run.mean_residuals(name, category, layer)[positions[name][in_all]] for name, layer in refs
     ]
     table = compare_geometry(
         streams,

@@ -11,8 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.errors import InputError
-from octoscope.octopus.components import components
-from octoscope.octopus.identifiers import clean_identifier
+from octoscope.octopus.identifiers import clean_identifier, joined_by_key
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.open_text import begins_with
 from octoscope.octopus.sources.record import SourceCounts
@@ -150,7 +149,7 @@ def _joined(table: pd.DataFrame) -> pd.DataFrame:
     if ids.empty:
         ids = table[table["ontology"] == "ensembl_gene"]
     n = int(table["gene"].max()) + 1
-    label = components(n, ids["gene"].to_numpy(), (ids["ontology"] + ":" + ids["identifier"]))
+    label = joined_by_key(n, ids["gene"].to_numpy(), (ids["ontology"] + ":" + ids["identifier"]))
     out = table.assign(gene=label[table["gene"].to_numpy()])
     return out.drop_duplicates(ignore_index=True)
 

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from octoscope.errors import InputError
-from octoscope.octopus.components import components
-from octoscope.octopus.identifiers import best_identifiers, best_names, nameness
+from octoscope.octopus.identifiers import best_identifiers, best_names, joined_by_key, nameness
 from octoscope.octopus.network_schema import ROLE_CODE, SBO
 from octoscope.octopus.sources.record import Reactions, SourceCounts, identifier_frame
 from octoscope.octopus.sources.uris import parse_uri
@@ -178,7 +177,7 @@ def join_files(files: list[SbmlFile], file_number: list[int], counts: SourceCoun
 def _identity(n: int, table: pd.DataFrame) -> np.ndarray:
     rows = table[table["bqb"].isin(SAME)]
     key = rows["ontology"].astype(str) + ":" + rows["identifier"].astype(str)
-    return components(n, rows["species"].to_numpy(int), key)
+    return joined_by_key(n, rows["species"].to_numpy(int), key)
 
 
 def _join_reactions(
