@@ -178,6 +178,26 @@ def test_report_computes_no_statistics() -> None:
     statistics = {"octoscope.analysis", "scipy.stats", "statsmodels", "sklearn"}
     assert wrong({"report"}, statistics) == []
     assert wrong({"analysis"}, statistics)
+    assert statistics_called("report") == []
+    assert statistics_called("results")  # it makes the numbers that the report shows
+
+
+def statistics_called(room: str) -> list[str]:
+    """Return the calls in a room, by NumPy or pandas, that make a figure out of others."""
+    figures = {
+        "agg", "aggregate", "average", "corr", "corrcoef", "describe", "histogram", "mean",
+        "median", "nanmean", "nanmedian", "nanquantile", "percentile", "polyfit", "quantile",
+        "rank", "std", "var",
+    }  # fmt: skip
+    return [
+        f"{path.relative_to(PACKAGE)}:{node.lineno} calls {node.func.attr}"
+        for path in modules()
+        if room_of(path) == room
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in figures
+    ]
 
 
 # Modules outside `store` that write files, and what: none of it stays in a run directory.

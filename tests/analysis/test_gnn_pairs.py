@@ -11,12 +11,25 @@ import pytest
 from octoscope.analysis import median_tests
 from octoscope.analysis.gnn_pairs import edges_against_others
 from octoscope.analysis.median_tests import MedianTests
-from octoscope.analysis.pair_parts import ALL, WITH, WITHOUT, PairParts, network_pairs
+from octoscope.analysis.pair_parts import (
+    ALL,
+    WITH,
+    WITHOUT,
+    PairParts,
+    _classes,
+    network_pairs,
+)
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.gnn.graph import no_edges
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.pair_triangle import triangle
+
+
+def parts_of(masks: dict[tuple[str, str], np.ndarray]) -> PairParts:
+    """Make parts of [triangle] bool masks by kind and name."""
+    code, starts, indices = _classes(np.stack(list(masks.values()), 1))
+    return PairParts(tuple(masks), code.astype(np.min_scalar_type(len(starts))), starts, indices)
 
 
 def random_pairs(rng: np.random.Generator, n: int = 60) -> VertexPairs:
@@ -59,7 +72,7 @@ def row_of(
     pairs: VertexPairs, scores: np.ndarray, seed: int, u: np.ndarray, v: np.ndarray
 ) -> dict[str, Any]:
     values = triangle(scores)[:, None]
-    every = PairParts.of_masks({ALL: np.ones(len(values), bool)})
+    every = parts_of({ALL: np.ones(len(values), bool)})
     ((_, row),) = MedianTests(pairs, values, every, 199, seed).of(u, v)
     return row
 
@@ -101,7 +114,7 @@ def test_parts_unknown_scores_and_backgrounds() -> None:
     scores[5] = scores[:, 5] = np.nan
     u, v = np.array([0, 2, 0, 4]), np.array([1, 3, 2, 5])
     joined = triangle(adjacency)
-    parts = PairParts.of_masks(
+    parts = parts_of(
         {ALL: np.ones(len(joined), bool), WITH: joined, ("edge", "none"): joined & ~joined}
     )
     tests = MedianTests(pairs, triangle(scores)[:, None], parts, 50, 0)
@@ -125,7 +138,7 @@ def test_the_median_of_a_large_background_is_drawn_from_all_of_it(
     scores = np.arange(n * (n - 1) // 2, dtype=np.float32)[:, None]
     few = scores[:, 0] % 7 < scores[:, 0] / len(scores) * 7
     masks = {ALL: np.ones(len(few), bool), ("edge", "few at first"): few}
-    tests = MedianTests(pairs, scores, PairParts.of_masks(masks), 3, 0)
+    tests = MedianTests(pairs, scores, parts_of(masks), 3, 0)
     rows = [row for _, row in tests.of(np.array([0]), np.array([1]))]
     for inside, row in zip(masks.values(), rows, strict=True):
         whole = scores[inside]
@@ -151,7 +164,7 @@ def test_medians_of_parts_are_those_of_their_masks(n_parts: int) -> None:
     shares = rng.random(n_parts) ** 4
     shares[-1] = 1
     masks = {("part", str(i)): rng.random(len(values)) < share for i, share in enumerate(shares)}
-    tests = MedianTests(pairs, values, PairParts.of_masks(masks), 30, 0)
+    tests = MedianTests(pairs, values, parts_of(masks), 30, 0)
     u, v = np.nonzero(np.triu(eligible, 1))
     keep = rng.random(len(u)) < 0.6
     u, v = u[keep], v[keep]

@@ -41,12 +41,6 @@ class PairParts:
         return len(self.names)
 
     @classmethod
-    def of_masks(cls, masks: dict[tuple[str, str], np.ndarray]) -> PairParts:
-        """Make parts of [triangle] bool masks by kind and name."""
-        code, starts, indices = _classes(np.stack(list(masks.values()), 1))
-        return cls(tuple(masks), code.astype(np.min_scalar_type(len(starts))), starts, indices)
-
-    @classmethod
     def of_pairs(
         cls, n: int, edges: np.ndarray, parts: dict[tuple[str, str], np.ndarray]
     ) -> PairParts:

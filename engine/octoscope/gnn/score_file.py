@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from octoscope.errors import InputError
-from octoscope.gnn.device import require_device
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint
 from octoscope.gnn.graph import Passing
 from octoscope.gnn.open_graph import open_graph, warn_of_edges_in_features, warn_of_not_compared
@@ -54,7 +54,7 @@ def score_pairs(checkpoint: Checkpoint, settings: ScoreSettings) -> tuple[pd.Dat
         If a file cannot be read, the graph is not the checkpoint's, a pair is not of the graph, or
         there is no such device.
     """
-    require_device(settings.device)
+    _require_device(settings.device)
     graph = open_graph(settings.graph, checkpoint, settings.data)
     table = read_pair_table(settings.pairs, graph, checkpoint.relations)
     warn_of_not_compared(checkpoint, graph)  # what is refused ends in one line
@@ -102,3 +102,19 @@ def side_by_side(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     frame.insert(0, "checkpoint", name)
     return frame
+
+
+def _require_device(device: str) -> None:
+    """Refuse a device that this process does not have.
+
+    Raises
+    ------
+    InputError
+        If it is ``cuda`` and torch sees no GPU.
+    """
+    if device != "cpu" and not torch.cuda.is_available():
+        built = "" if torch.version.cuda else "; this torch is built without CUDA"
+        raise InputError(
+            f"device: {device}", f"torch sees no CUDA device here{built}",
+            "use cpu, or start it where a GPU and a torch for CUDA are",
+        )  # fmt: skip
