@@ -255,6 +255,22 @@ def test_repair_computes_units_again_for_a_lost_chunk(copy: Path, finished_run: 
     assert not list((copy / "units").rglob("*.zarr"))
 
 
+def test_torn_scratch_that_a_sealed_run_left_is_computed_again(
+    copy: Path, finished_run: Path
+) -> None:
+    """A power cut while scratch is deleted. Red: it counts as whole, and the repair ends with 3."""
+    flip(dense_chunk(copy, "tiny.c0000.l002"))
+    torn = 0
+    for record in copy.glob("units/tiny.c0000.*/record.json"):
+        for name, stated in json.loads(record.read_text())["objects"].items():
+            if not (copy / name).exists():
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                (copy / name).write_bytes(bytes(stated["bytes"]))
+                torn += 1
+    assert torn
+    assert "4 units, 1 other pieces of work, 0 tables" in repaired(copy, finished_run)
+
+
 @pytest.mark.slow
 def test_a_lost_plan_and_vocabulary_are_made_again(copy: Path, finished_run: Path) -> None:
     flip(copy / "plan.json")

@@ -209,9 +209,7 @@ class StoreHistory(RunHistory):
         if share:
             death = die_at(lambda: repair.repair_run(self.root, tiny_work.NOWHERE), self.run, nth)
             assert death.died or death.ended.code == 0, death.ended.stderr
-        if repair.repair_run(self.root, tiny_work.NOWHERE) == 3:  # torn scratch: known gap
-            DONE["second repair"] += 1
-            repair.repair_run(self.root, tiny_work.NOWHERE)
+        repair.repair_run(self.root, tiny_work.NOWHERE)
         driver.execute(self.root, load_plan(self.root), tiny_work.NOWHERE)  # of unfinished runs
         self.damaged = {}
         self.finished(0)

@@ -14,7 +14,16 @@ from octoscope.planning.resolve import plan_run
 from octoscope.run_plan.values import COEXPRESSION, Plan
 from octoscope.run_plan.work_names import block_of, matrix_work, pairs_work, residual_work
 from octoscope.store.commits import keep_cells_read, read_record, record_path
-from octoscope.store.manifest import FOREIGN, JOURNAL, Fault, damaged, read_success, require_success
+from octoscope.store.manifest import (
+    FOREIGN,
+    JOURNAL,
+    Fault,
+    check_objects,
+    damaged,
+    listed,
+    read_success,
+    require_success,
+)
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.plan_file import changed
 from octoscope.store.run_dir import RunRoot
@@ -137,6 +146,9 @@ class _Needed:
 
     def __init__(self, root: RunRoot, plan: Plan, bad: set[str], finished: bool) -> None:
         self._root, self._plan, self._bad, self._finished = root, plan, bad, finished
+        # of a finished run only these were compared; scratch that is left may be torn
+        of_manifest = finished and "manifest.json" not in bad
+        self._compared = listed(root) if of_manifest else None  # None: all that is there
         self._seen: dict[tuple[str, bool], bool] = {}  # tables share matrices: check each once
         self.works: set[str] = set()
 
@@ -171,7 +183,12 @@ class _Needed:
         if record is None:
             return False
         names = [n for n in record.objects if dense or ".zarr/" not in n]
-        return not any(n in self._bad or not self._root.exists(n) for n in names)
+        if any(n in self._bad or not self._root.exists(n) for n in names):
+            return False
+        if self._compared is None:
+            return True
+        left = {n: record.objects[n] for n in names if n not in self._compared}
+        return not check_objects(self._root, left)
 
     def _sources(self, work: str) -> list[str]:
         kind = work.split("/", 1)[0]

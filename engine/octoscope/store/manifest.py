@@ -197,7 +197,7 @@ def _verify_without_success(root: RunRoot) -> list[Fault]:
     """Check a run that is not finished, or has lost its ``_SUCCESS``: then its scratch is gone."""
     faults, objects = _recorded(root)
     odd = [Fault("_SUCCESS", NO_FILE)] if root.is_irregular("_SUCCESS") else []
-    known = {} if root.exists(JOURNAL) else _listed(root)
+    known = {} if root.exists(JOURNAL) else listed(root)
     scratch = [name for name in objects if name not in known]
     if not known or not scratch or any(root.exists(name) for name in scratch):
         return odd + faults + check_objects(root, objects)
@@ -206,7 +206,7 @@ def _verify_without_success(root: RunRoot) -> list[Fault]:
     return lost + check_objects(root, known) + foreign
 
 
-def _listed(root: RunRoot) -> dict[str, dict[str, Any]]:
+def listed(root: RunRoot) -> dict[str, dict[str, Any]]:
     """Return the objects of a manifest without its ``_SUCCESS``; none if it cannot be read."""
     try:
         objects = root.read_json("manifest.json")["objects"]
