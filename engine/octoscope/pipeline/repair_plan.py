@@ -187,8 +187,8 @@ class _Needed:
             return False
         if self._compared is None:
             return True
-        left = {n: record.objects[n] for n in names if n not in self._compared}
-        return not check_objects(self._root, left)
+        scratch = {n: record.objects[n] for n in names if n not in self._compared}
+        return not check_objects(self._root, scratch)
 
     def _sources(self, work: str) -> list[str]:
         kind = work.split("/", 1)[0]
