@@ -227,6 +227,31 @@ def test_a_step_passes_no_message_along_what_it_learns(
         assert learned | messages == training
 
 
+@pytest.mark.parametrize("how", ["uniform", "degree"])
+def test_no_negative_of_a_step_is_an_edge_of_any_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Red: negatives that are compared with no edge, or with training edges alone."""
+    graph = planted(8)
+    negatives: list[np.ndarray] = []
+    real, n = module._step, graph.n_vertices
+
+    def step(model: Any, x: Any, edges: Any, pairs: Any, *rest: Any) -> torch.Tensor:
+        a, b = (v.numpy()[pairs.positives :] for v in (pairs.src, pairs.dst))
+        negatives.append(np.minimum(a, b) * n + np.maximum(a, b))
+        return real(model, x, edges, pairs, *rest)
+
+    monkeypatch.setattr(module, "_step", step)
+    train(graph, TrainConfig(head="mlp", negatives=how, **SMALL), tmp_path / "t")
+    drawn, links = np.concatenate(negatives), links_of(graph)
+    of_part = [links.codes[graph.split == part] for part in np.unique(graph.split)]
+    assert len(of_part) == 3
+    for codes in of_part:
+        by_chance = 2 * len(np.unique(codes)) / n**2 * len(drawn)
+        assert by_chance > 10
+        assert not np.isin(drawn, codes).any()
+
+
 def values(evaluation: Any, scorer: str = "checkpoint") -> pd.Series:
     rows = evaluation.metrics.query(
         "stratum == 'all' and negatives == 'degree' and metric == 'auc'"

@@ -18,7 +18,9 @@ from octoscope.gnn.open_graph import open_graph
 from octoscope.link_prediction.checkpoint_scores import open_scorer
 from octoscope.link_prediction.evaluate_links import Settings, evaluate_links
 from octoscope.link_prediction.links import links_of, open_links
+from octoscope.link_prediction.negatives import positives_of
 from octoscope.link_prediction.splits import split_links
+from octoscope.octopus.pairs import pair_codes
 from typer.testing import CliRunner
 
 from tests.gnn.conftest import MODELS, STORE
@@ -118,6 +120,25 @@ def test_own_models_stand_beside_floors() -> None:
     with pytest.raises(InputError, match="not finite"):
         network.evaluate_links(floors=["mirror"], positives=200, queries=0,
                                models={"m": lambda a, b, r: np.full(len(a), np.nan)})  # fmt: skip
+
+
+def test_calibration_is_fitted_on_validation_pairs_and_judged_on_test_pairs() -> None:
+    """A model whose scores mean half as much on test pairs. Red: fitted where it is judged."""
+    links = links_from(800, *pairs_by_degree(np.random.default_rng(9), 800, 6000))
+    split = split_links(links)
+    positives = {p: positives_of(links, split, p, 500, 0) for p in ("val", "test")}
+    first = {p: (int(v.src[0]), int(v.dst[0])) for p, v in positives.items()}
+    rng = np.random.default_rng(0)
+
+    def model(a: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
+        log_odds = 2.0 * np.isin(pair_codes(a, b, links.n), links.known) - 1
+        of_val = (int(a[0]), int(b[0])) == first["val"]
+        return (log_odds + rng.normal(size=len(a))) * (2 if of_val else 1)
+
+    settings = Settings(("degree",), ("mirror",), positives=500, queries=0)
+    evaluation = evaluate_links(links, split, settings=settings, models={"m": model})
+    slope = evaluation.calibration.set_index("relation").loc["all", "slope"]
+    assert slope == pytest.approx(2, abs=0.4)
 
 
 def test_an_edge_without_a_negative_is_left_out() -> None:
