@@ -34,10 +34,10 @@ from octoscope.link_prediction.sign_floors import (
     REGULATOR,
     TARGET,
     rates,
+    sign_features,
     sign_table,
     signed_pairs,
 )
-from octoscope.link_prediction.signed_paths import SignedTraining, path_features
 from octoscope.link_prediction.splits import Split, split_links
 from sign_ensembles import show
 from threadpoolctl import threadpool_limits
@@ -50,15 +50,10 @@ def with_signs(links: Links, learned: float) -> GnnGraph:
     graph, n = links.graph, links.n
     passing = np.where(message_edges(graph, learned), 1, 0).astype(np.uint8)
     pairs = signed_pairs(links, Split("learned", passing, {}, ""))
-    mine = pairs.part == 1
-    known = SignedTraining(n, *(v[mine] for v in (pairs.src, pairs.dst, pairs.activates)))
+    known = pairs.training(n, pairs.part == 1)
     of = rates(n, known.src, known.dst, known.activates)
     every = np.arange(n)
-    share = known.activates.mean()
-    lean = of[BOTH](known.src, known.dst) - np.log(share / (1 - share))
-    u, s, vt = leading_singular(
-        known.matrix(known.activates - 1 / (1 + np.exp(-lean))), min(RANK, n)
-    )
+    u, s, vt = leading_singular(known.matrix(known.left_over(of[BOTH])), min(RANK, n))
     columns = np.column_stack([
         of[REGULATOR](every, every), of[TARGET](every, every), np.log1p(known.counts(every, every)),
         u * np.sqrt(s), vt.T * np.sqrt(s),
@@ -97,16 +92,11 @@ def main() -> None:
     print(table[table["split"] == "as asked"][columns].round(4).to_string(index=False))
     pairs = signed_pairs(links, split)
     rows = {part: np.flatnonzero(pairs.part == i) for part, i in (("val", 2), ("test", 3))}
-    known = SignedTraining(links.n, *(v[pairs.part == 1] for v in
-                                      (pairs.src, pairs.dst, pairs.activates)))  # fmt: skip
-    of = rates(links.n, known.src, known.dst, known.activates)
-    tables = {}
+    features, tables = sign_features(pairs.training(links.n, pairs.part == 1)), {}
     with threadpool_limits(1):
         for part, mine in rows.items():
             a, b = pairs.src[mine], pairs.dst[mine]
-            floor = [np.column_stack([f(a, b) for f in of.values()]), known.counts(a, b)]
-            tables[part] = np.hstack([*floor, path_features(known, of[BOTH], a, b),
-                                      scorer.sign(a, b)[:, None]])  # fmt: skip
+            tables[part] = np.hstack([features(a, b), scorer.sign(a, b)[:, None]])
         ends, up = pairs.src[rows["test"]], pairs.activates[rows["test"]]
         scores = []
         for last in (-1, None):

@@ -31,7 +31,7 @@ from octoscope.link_prediction.sign_floors import (
     signed_pairs,
     within_regulators,
 )
-from octoscope.link_prediction.signed_paths import SignedTraining, path_features
+from octoscope.link_prediction.signed_paths import path_features
 from octoscope.link_prediction.splits import split_links
 from threadpoolctl import threadpool_limits
 
@@ -79,8 +79,7 @@ def tables(
     links: Links, pairs: SignedPairs, rows: np.ndarray, scorers: list[CheckpointScorer]
 ) -> dict[str, np.ndarray]:
     """Return [pairs, columns] by group of the signed pairs ``rows``, from training pairs."""
-    train = pairs.part == 1
-    known = SignedTraining(links.n, *(v[train] for v in (pairs.src, pairs.dst, pairs.activates)))
+    known = pairs.training(links.n, pairs.part == 1)
     a, b = pairs.src[rows], pairs.dst[rows]
     floors = rates(links.n, known.src, known.dst, known.activates)
     of_rates = np.column_stack([floors[name](a, b) for name in (REGULATOR, TARGET, BOTH)])

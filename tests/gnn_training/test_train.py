@@ -30,6 +30,7 @@ from octoscope.link_prediction.link_metrics import auc, relation_weighted
 from octoscope.link_prediction.links import links_of
 from octoscope.link_prediction.negatives import draw_negatives, positives_of
 from octoscope.link_prediction.splits import split_links
+from octoscope.octopus.pairs import pair_codes
 from typer.testing import CliRunner
 
 from tests.link_prediction.conftest import links_from, pairs_by_degree
@@ -204,46 +205,47 @@ def test_edges_to_learn_from_carry_no_messages(graph: GnnGraph) -> None:
         train(with_structure(graph), TrainConfig(learned=0.5), Path("never"))
 
 
-def test_a_step_passes_no_message_along_what_it_learns(
-    tmp_path: Path, graph: GnnGraph, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    targets: list[set[int]] = []
-    passed: list[set[int]] = []
-    real, n = module._step, graph.n_vertices
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """Message edges and pairs of every step of a training."""
+    recorded: list[tuple[Any, Any]] = []
+    real = module._step
 
     def step(model: Any, x: Any, edges: Any, pairs: Any, *rest: Any) -> torch.Tensor:
-        for kept, (a, b) in ((passed, edges.index), (targets, (pairs.src, pairs.dst))):
-            low, high = torch.minimum(a, b), torch.maximum(a, b)
-            count = pairs.positives if kept is targets else len(low)
-            kept.append(set((low * n + high)[:count].tolist()))
+        recorded.append((edges, pairs))
         return real(model, x, edges, pairs, *rest)
 
     monkeypatch.setattr(module, "_step", step)
+    return recorded
+
+
+def codes_of(a: torch.Tensor, b: torch.Tensor, n: int) -> np.ndarray:
+    return pair_codes(a.numpy(), b.numpy(), n)
+
+
+def test_a_step_passes_no_message_along_what_it_learns(
+    tmp_path: Path, graph: GnnGraph, steps: list[tuple[Any, Any]]
+) -> None:
     train(graph, TrainConfig(head="mlp", **SMALL), tmp_path / "t")
-    assert len(targets) == 4
+    assert len(steps) == 4
     training = set(links_of(graph).codes[graph.split == 1].tolist())
-    for learned, messages in zip(targets, passed, strict=True):
+    for edges, pairs in steps:
+        messages = set(codes_of(*edges.index, graph.n_vertices).tolist())
+        targets = codes_of(pairs.src, pairs.dst, graph.n_vertices)
+        learned = set(targets[: pairs.positives].tolist())
         assert not learned & messages
         assert learned | messages == training
 
 
 @pytest.mark.parametrize("how", ["uniform", "degree"])
 def test_no_negative_of_a_step_is_an_edge_of_any_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    tmp_path: Path, steps: list[tuple[Any, Any]], how: str
 ) -> None:
     """Red: negatives that are compared with no edge, or with training edges alone."""
     graph = planted(8)
-    negatives: list[np.ndarray] = []
-    real, n = module._step, graph.n_vertices
-
-    def step(model: Any, x: Any, edges: Any, pairs: Any, *rest: Any) -> torch.Tensor:
-        a, b = (v.numpy()[pairs.positives :] for v in (pairs.src, pairs.dst))
-        negatives.append(np.minimum(a, b) * n + np.maximum(a, b))
-        return real(model, x, edges, pairs, *rest)
-
-    monkeypatch.setattr(module, "_step", step)
+    n, links = graph.n_vertices, links_of(graph)
     train(graph, TrainConfig(head="mlp", negatives=how, **SMALL), tmp_path / "t")
-    drawn, links = np.concatenate(negatives), links_of(graph)
+    drawn = np.concatenate([codes_of(p.src, p.dst, n)[p.positives :] for _, p in steps])
     of_part = [links.codes[graph.split == part] for part in np.unique(graph.split)]
     assert len(of_part) == 3
     for codes in of_part:

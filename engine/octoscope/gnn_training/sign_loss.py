@@ -31,6 +31,20 @@ def sign_logits(
     return best[0] - best[1]
 
 
+def stated_signs(relation: torch.Tensor, relations: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
+    """Return [edges] bool: whether the relation of each is of a stimulator, of an inhibitor.
+
+    Parameters
+    ----------
+    relation
+        [edges] int64 positions in ``relations``.
+    """
+    return tuple(
+        torch.isin(relation, torch.tensor(of_role(relations, role), dtype=torch.int64))
+        for role in ("stimulator", "inhibitor")
+    )
+
+
 def sign_loss(
     head: Any, of: Any, src: torch.Tensor, dst: torch.Tensor, relation: torch.Tensor,
     relations: tuple[str, ...],
@@ -44,8 +58,7 @@ def sign_loss(
     relation
         [pairs] int64 relation of each edge.
     """
-    up, down = (torch.isin(relation, torch.tensor(of_role(relations, role), dtype=torch.int64))
-                for role in ("stimulator", "inhibitor"))  # fmt: skip
+    up, down = stated_signs(relation, relations)
     signed = up | down
     if not up.any() or not down.any():
         return torch.zeros(())

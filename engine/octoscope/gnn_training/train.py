@@ -19,7 +19,7 @@ from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.head_weights import head_of
 from octoscope.gnn.structural_features import LEARNED, message_edges
 from octoscope.gnn_training.peer_losses import peer_loss, peer_weights
-from octoscope.gnn_training.sign_loss import sign_logits, sign_loss
+from octoscope.gnn_training.sign_loss import sign_logits, sign_loss, stated_signs
 from octoscope.gnn_training.train_config import TrainConfig
 from octoscope.gnn_training.train_state import (
     CHECKPOINT,
@@ -32,7 +32,7 @@ from octoscope.gnn_training.train_state import (
 from octoscope.gnn_training.trained_model import DISTANCES, Model, loss_of
 from octoscope.gnn_training.training_edges import TrainingEdges, training_edges
 from octoscope.json_values import hash_json, to_json
-from octoscope.link_prediction.checkpoint_scores import knows_signs, of_role
+from octoscope.link_prediction.checkpoint_scores import knows_signs
 from octoscope.link_prediction.link_metrics import auc, relation_weighted
 from octoscope.link_prediction.links import Links, links_of
 from octoscope.link_prediction.negatives import (
@@ -266,13 +266,12 @@ def _validate(
 def _sign_area(model: Model, head: Any, of: Any, pairs: _Pairs) -> float:
     """Return the AUC of the signs of edges, 0.5 where one of the two signs is missing."""
     src, dst, relation = pairs.edges()
-    up, down = (np.isin(relation.numpy(), of_role(model.relations, role))
-                for role in ("stimulator", "inhibitor"))  # fmt: skip
+    up, down = stated_signs(relation, model.relations)
     if not up.any() or not down.any():
         return 0.5
-    rows = torch.from_numpy(np.flatnonzero(up | down))
-    score = sign_logits(head, of, src[rows], dst[rows], model.relations).numpy().astype(float)
-    return auc(score, up[up | down]).value
+    signed = up | down
+    score = sign_logits(head, of, src[signed], dst[signed], model.relations).numpy().astype(float)
+    return auc(score, up[signed].numpy()).value
 
 
 def _ended(state: TrainState, config: TrainConfig) -> bool:

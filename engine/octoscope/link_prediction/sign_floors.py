@@ -59,6 +59,10 @@ class SignedPairs:
     part: np.ndarray
     conflicting: int
 
+    def training(self, n: int, rows: np.ndarray) -> SignedTraining:
+        """Return those at ``rows`` as what features may know, of a network of ``n`` vertices."""
+        return SignedTraining(n, self.src[rows], self.dst[rows], self.activates[rows])
+
 
 def signed_pairs(links: Links, split: Split) -> SignedPairs:
     """Return the signed ordered pairs of a network; self pairs are left out.
@@ -112,6 +116,20 @@ def rates(n: int, src: np.ndarray, dst: np.ndarray, activates: np.ndarray) -> di
     }
 
 
+def sign_features(known: SignedTraining) -> Scorer:
+    """Return a function from regulators and targets to what training pairs say of their sign.
+
+    It returns [pairs, columns] float64: rates, counts of signs, sums over signed paths.
+    """
+    of_rates = rates(known.n, known.src, known.dst, known.activates)
+
+    def features(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        columns = [np.column_stack([of(a, b) for of in of_rates.values()]), known.counts(a, b)]
+        return np.hstack([*columns, path_features(known, of_rates[BOTH], a, b)])
+
+    return features
+
+
 def fit_stacked_signs(
     n: int, pairs: SignedPairs, train: np.ndarray, fitted: np.ndarray, seed: int = 0
 ) -> Scorer | None:
@@ -136,13 +154,7 @@ def fit_stacked_signs(
         return None
     if len(fitted) > _FITTED[1]:
         fitted = np.sort(np.random.default_rng([seed, 4]).choice(fitted, _FITTED[1], replace=False))
-    known = SignedTraining(n, *(v[train] for v in (pairs.src, pairs.dst, pairs.activates)))
-    of_rates = rates(n, known.src, known.dst, known.activates)
-
-    def features(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        columns = [np.column_stack([of(a, b) for of in of_rates.values()]), known.counts(a, b)]
-        return np.hstack([*columns, path_features(known, of_rates[BOTH], a, b)])
-
+    features = sign_features(pairs.training(n, train))
     table = features(pairs.src[fitted], pairs.dst[fitted])
     trees = fit_stacked(table, pairs.activates[fitted], seed)
     return lambda a, b: trees.score(features(a, b))

@@ -64,6 +64,19 @@ class SignedTraining:
         scaled = (value * scale).astype(np.float32)
         return sparse.csr_array((scaled, (self.src, self.dst)), shape=(self.n, self.n))
 
+    def left_over(self, of_ends: Rate) -> np.ndarray:
+        """Return [pairs] float64: each sign (1 activates, 0 inhibits) less what the rates expect.
+
+        Parameters
+        ----------
+        of_ends
+            Log-odds of activation from regulator and target, each with those of all training pairs
+            in it (:func:`octoscope.link_prediction.sign_floors.rates`).
+        """
+        share = self.activates.mean()
+        lean = of_ends(self.src, self.dst) - np.log(share / (1 - share))
+        return np.asarray(self.activates - 1 / (1 + np.exp(-lean)))
+
 
 def path_features(train: SignedTraining, of_ends: Rate, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return [pairs, 19] float64 features of ordered pairs ([pairs] int64 vertices).
@@ -71,13 +84,10 @@ def path_features(train: SignedTraining, of_ends: Rate, a: np.ndarray, b: np.nda
     Parameters
     ----------
     of_ends
-        Log-odds of activation from regulator and target, each with those of all training pairs in
-        it (:func:`octoscope.link_prediction.sign_floors.rates`).
+        As of :meth:`SignedTraining.left_over`.
     """
-    share = train.activates.mean()
-    lean = of_ends(train.src, train.dst) - np.log(share / (1 - share))
-    left_over = train.activates - 1 / (1 + np.exp(-lean))
-    of_values = [train.matrix(v) for v in (np.where(train.activates, 1.0, -1.0), left_over)]
+    of_signs = np.where(train.activates, 1.0, -1.0)
+    of_values = [train.matrix(v) for v in (of_signs, train.left_over(of_ends))]
     order = np.argsort(a, kind="stable")
     out = np.empty((len(a), 8 * len(of_values) + 1 + len(RANKS)))
     joined = train.matrix(np.ones(len(train.src)))

@@ -92,8 +92,9 @@ class FittedLadder:
         every = np.full(len(u), pairs.n_edges / max(pairs.n_pairs, 1))
         level = strata.level_bins[strata.levels(u, v).astype(np.int64)]
         control = self.bins.control[u, v].astype(np.int64)
+        cells = self.bins.cells(u, v)
         models = (self.degree, self.expression, self.coexpression, self.pairwise)
-        fitted = (m.probability(u, v, level, control, self.bins.cells(u, v)) for m in models)
+        fitted = (m.probability(u, v, level, control, cells) for m in models)
         return tuple(ratio(edge, p, u, v) for p in (every, *fitted))
 
 
