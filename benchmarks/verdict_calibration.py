@@ -4,19 +4,20 @@
 
 Each run is one simulation of ``verdict_structures.py``: 160 genes (two structures have more) or
 ``--genes``, the strongest 3 % of the pairs or another ``--share``, for each ``--odds-ratio``.
-Columns: mean OR1 (geometric) and its ratio to the truth, and the same extrapolated to infinitely
-many cells; coverage of the 95 % interval, and with its lower end divided by B; share of runs with
-p <= 0.05 for OR1 > B, for OR1 > 1, for the overlap test and for the AUROC test; reliability of
-co-expression and the bound B; shares of the verdicts. ``deciles`` is the odds ratio with ten bins
-of co-expression, and ``old null`` the overlap test that permutes every mapped gene: both are shown
-because they fail. ``splines`` is the odds ratio of a logistic regression on splines of the
-controls, and ``p splines`` how often it is called above 1. ``corrected`` is OR1 corrected for error
-in co-expression, and ``corrected covers`` the coverage of its interval. ``O/E`` is observed over
-expected edges without a control, by gene effects, with expression, with co-expression, and with
-cells of both levels and both degrees too; ``p O/E`` how often the last one's interval begins above
-1.02, and ``O/E covers`` how often it holds the mean ratio of all runs. ``--held-out`` uses seeds
-that no rule was chosen on. ``--structure`` takes those of ``PAIRWISE`` too, and ``--verdicts`` a
-third of the time.
+Columns: mean OR1 (geometric), what is true within its strata (`true_in_strata`), OR1 extrapolated
+to infinitely many cells; coverage of the 95 % interval, of the truth given m and of that within
+strata, and with its lower end divided by B; share of runs with p <= 0.05 for OR1 > B, for OR1 > 1,
+for the overlap test and for the AUROC test; reliability of co-expression and the bound B; shares of
+the verdicts. ``deciles`` is the odds ratio with ten bins of co-expression, and ``old null`` the
+overlap test that permutes every mapped gene: both are shown because they fail. ``splines`` is the
+odds ratio of a logistic regression on splines of the controls, and ``p splines`` how often it is
+called above 1. ``corrected`` is OR1 corrected for error in co-expression, ``well measured`` what is
+true within strata of 1,000 Gaussian cells, and ``corrected covers`` and ``corrected in strata`` how
+often its interval holds either truth. ``O/E`` is observed over expected edges without a control, by
+gene effects, with expression, with co-expression, and with cells of both levels and both degrees
+too; ``p O/E`` how often the last one's interval begins above 1.02, and ``O/E covers`` how often it
+holds the mean ratio of all runs. ``--held-out`` uses seeds that no rule was chosen on.
+``--structure`` takes those of ``PAIRWISE`` too, and ``--verdicts`` a third of the time.
 
 Prints a table, and one JSON line last; failures are shown, not hidden.
 """
@@ -29,12 +30,13 @@ from dataclasses import replace
 
 import numpy as np
 from octoscope.analysis.auroc import auroc_test
-from octoscope.analysis.controlled.comparison import Comparison, compare
+from octoscope.analysis.controlled.bins import USED
+from octoscope.analysis.controlled.comparison import Comparison, balanced, compare
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
 from octoscope.analysis.controlled.observed_expected import RUNGS, fit_ladder
 from octoscope.analysis.controlled.spline_logistic import SampledPairs
-from octoscope.analysis.controlled.universe import count_universe
+from octoscope.analysis.controlled.universe import Universe, count_universe
 from octoscope.analysis.controlled.verdict_names import BEYOND, VERDICTS
 from octoscope.analysis.controlled.verdicts import SMALLEST_RATIO, judge
 from octoscope.analysis.overlap import overlap_test
@@ -43,13 +45,20 @@ from octoscope.attention.histograms import bins_of
 from octoscope.octopus.pairs import pair_codes
 from rich.console import Console
 from rich.table import Table
+from scipy.special import expit
 from verdict_structures import LISTED, PAIRWISE, STRUCTURES, Simulated
 
 _PERMUTATIONS = 99
-# true odds ratios of vertex pairs, by `verdict_structures.py --vertices --seeds 60`
-_TRUTH = {("families", 3.0): 2.62, ("families, 160 vertices", 3.0): 2.58}
-_MEANS = ("or1", "extrapolated", "deciles", "spline", "corrected")
-_COVERS = ("covers", "covers_at_bound", "covers_corrected")
+_WELL_MEASURED = 1000  # Gaussian cells
+# true odds ratios of vertex pairs, by `verdict_structures.py --vertices --seeds 60 [--share 0.1]`
+_TRUTH = {
+    ("families", 3.0, LISTED): 2.62, ("families, 160 vertices", 3.0, LISTED): 2.58,
+    ("families", 3.0, 0.1): 2.64, ("families, 160 vertices", 3.0, 0.1): 2.64,
+}  # fmt: skip
+_MEANS = ("or1", "in_strata", "extrapolated", "deciles", "spline", "corrected", "well_measured")
+_COVERS = (
+    "covers", "covers_in_strata", "covers_at_bound", "covers_corrected", "corrected_in_strata",
+)  # fmt: skip
 _TESTS = ("p", "p1", "overlap", "old", "auroc", "p_spline")
 
 
@@ -60,22 +69,61 @@ def old_universe(pairs: VertexPairs) -> VertexPairs:
 
 def controlled(
     s: Simulated, pairs: VertexPairs, n_listed: int, n_cells: int, *, whole: bool
-) -> Comparison:
+) -> tuple[Comparison, Universe]:
+    """Return the comparison of the strongest pairs, and the strata in use; they know all pairs."""
     u, v = strongest_pairs(lambda: [(0, s.values, s.eligible)], pairs, n_listed)
     block = np.stack([*s.halves, s.coexpression]).astype(np.float32)
     blocks = by_vertex(lambda: iter([(0, block)]), pairs.vertex_of, len(pairs))
-    sampled = SampledPairs.of(pairs, 0)
+    every = np.nonzero(np.triu(pairs.eligible, 1))
     universe = count_universe(
         pairs, blocks, by_vertex_mean(s.expression, pairs),
         np.sort(pair_codes(u, v, len(pairs))), rarer=False,
-        sampled=pair_codes(sampled.u, sampled.v, len(pairs)),
+        sampled=pair_codes(*every, len(pairs)),
     )  # fmt: skip
+    strata = balanced(universe, u, v)
     if whole:
-        return compare(universe, u, v, fitted=fit_ladder(universe, blocks), sampled=sampled)
+        fitted, sampled = fit_ladder(universe, blocks), SampledPairs.of(pairs, 0)
+        return compare(universe, u, v, fitted=fitted, sampled=sampled), strata
     c = compare(universe, u, v)
     if judge(c, c.p, n_cells).kind != BEYOND:  # whatever the ratios are
-        return c
-    return replace(c, ratios=fit_ladder(universe, blocks).ratios(u, v))
+        return c, strata
+    return replace(c, ratios=fit_ladder(universe, blocks).ratios(u, v)), strata
+
+
+def true_in_strata(universe: Universe, s: Simulated, m: np.ndarray, n_listed: int) -> float:
+    """Return the odds ratio that is true within the strata of a list.
+
+    An odds ratio over unlike pairs lies nearer to 1 than the same odds ratio given each pair's m:
+    odds ratios do not collapse (Greenland, Robins and Pearl 1999). So each pair of a stratum is
+    taken once as an edge and once as none, with its chance to be listed in either case. No edge and
+    no measured co-expression decides between these two, so nothing confounds them. NaN where
+    several genes share a vertex.
+
+    Parameters
+    ----------
+    universe
+        The strata; it knows the values of all pairs.
+    m
+        [genes, genes] what attention depends on but edges and noise.
+    """
+    pairs, strata = universe.pairs, universe.strata
+    if len(pairs) < len(pairs.vertex_of):
+        return float("nan")
+    gene_of = np.argsort(pairs.vertex_of)
+    every = np.nonzero(np.triu(pairs.eligible, 1))
+    at = np.ix_(gene_of, gene_of)
+    threshold = np.sort(s.values[at][every])[-n_listed]
+    above = m[at][every] - threshold
+    stratum = strata.of(USED, universe.values_at(*every), strata.base(*every))
+    row = np.unique(stratum, return_inverse=True)[1].reshape(-1)
+    n = np.bincount(row)
+    edges = np.bincount(row, pairs.adjacency[every])
+    with_edge = np.bincount(row, expit(above + np.log(s.odds_ratio))) / n
+    without = np.bincount(row, expit(above)) / n
+    weight = edges * (n - edges) / n
+    return float(
+        (weight * with_edge * (1 - without)).sum() / (weight * (1 - with_edge) * without).sum()
+    )
 
 
 def one_run(
@@ -89,23 +137,32 @@ def one_run(
     whole: bool = True,
 ) -> dict[str, float | str]:
     simulate = (STRUCTURES | PAIRWISE)[structure]
-    s = replace(simulate, genes=genes or simulate.genes)(
-        np.random.default_rng([seed, 22]), odds_ratio
-    )
+    simulate = replace(simulate, genes=genes or simulate.genes)
+    s, m = simulate.draw(np.random.default_rng([seed, 22]), odds_ratio)
     adjacency = s.adjacency[np.ix_(s.vertices, s.vertices)]
     pairs = VertexPairs.of_genes(s.vertices, adjacency, s.eligible)
     n_listed = int(share * pairs.n_pairs)
     cells = 200 if "200 cells" in structure else 600 if "600" in structure else 1000
-    c = controlled(s, pairs, n_listed, cells, whole=whole)
+    c, strata = controlled(s, pairs, n_listed, cells, whole=whole)
+    truth = _TRUTH.get((structure, odds_ratio, share), odds_ratio)
+    in_strata = well_measured = true_in_strata(strata, s, m, n_listed)
+    if simulate.cells < _WELL_MEASURED:  # the same attention and edges, in more cells
+        more = replace(simulate, cells=_WELL_MEASURED, counts=False)
+        same = more(np.random.default_rng([seed, 22]), odds_ratio)
+        others = controlled(same, pairs, n_listed, cells, whole=False)[1]
+        well_measured = true_in_strata(others, same, m, n_listed)
+    if np.isnan(in_strata):
+        in_strata = well_measured = truth
     low, high = c.or1.interval(c.degrees_of_freedom)
     corrected = c.or1_corrected
     corrected_low, corrected_high = corrected.interval(c.degrees_of_freedom)
-    truth = _TRUTH.get((structure, odds_ratio), odds_ratio)
     out: dict[str, float | str] = {
         "or0": c.or0.log, "or1": c.or1.log, "deciles": c.refinement["deciles"][0], "p": c.p,
-        "covers": low <= truth <= high, "p1": c.or1.p(c.degrees_of_freedom),
+        "covers": low <= truth <= high, "in_strata": np.log(in_strata),
+        "covers_in_strata": low <= in_strata <= high, "p1": c.or1.p(c.degrees_of_freedom),
         "covers_at_bound": c.or1_low_at_bound <= truth <= high,
-        "corrected": corrected.log,
+        "corrected": corrected.log, "well_measured": np.log(well_measured),
+        "corrected_in_strata": corrected_low <= well_measured <= corrected_high,
         "covers_corrected": corrected_low <= truth <= corrected_high,
         "reliability": c.reliability, "bound": c.bound,
         "above_bound": low > c.bound, "edges": c.n_edges,
@@ -154,12 +211,13 @@ def main() -> None:
     a = parser.parse_args()
     first = a.first_seed if a.first_seed is not None else 1_000_000 if a.held_out else 0
     results: dict[str, dict[str, object]] = {}
-    columns = ["OR1", "extrapolated", "deciles", "splines", "corrected", "covers", "covers / B",
-               "corrected covers", "p OR1 > B", "p OR1 > 1", "overlap", "old null", "AUROC",
+    columns = ["OR1", "true in strata", "extrapolated", "deciles", "splines", "corrected",
+               "well measured", "covers", "in strata", "covers / B", "corrected covers",
+               "corrected in strata", "p OR1 > B", "p OR1 > 1", "overlap", "old null", "AUROC",
                "p splines", "rho", "B", "SE/SD",
                *VERDICTS, "O/E", "p O/E", "O/E covers"]  # fmt: skip
     table = Table("structure", "true OR", *columns)
-    console = Console(width=260)
+    console = Console(width=400)
     for structure in a.structure:
         for truth in a.odds_ratio:
             rows = [

@@ -1,6 +1,7 @@
 """Attention, networks and cells whose truth is known, to calibrate the control of co-expression.
 
     python benchmarks/verdict_structures.py [--seeds 20] [--odds-ratio 1 3] [--structure NAME ...]
+                                            [--vertices [--share 0.1]]
 
 The attention of a pair is A = m + log(odds ratio) * Y + noise: m is a function of the population's
 co-expression C*, of the genes and of their expression; Y is 1 for an edge of the network; the noise
@@ -32,6 +33,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import expit, logit, logsumexp, ndtr
 
 LISTED = 0.03  # share of the pairs that a list holds
@@ -345,15 +347,21 @@ def last_of_logistic(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> tuple[
     x = np.insert(x, 1, offset, axis=1)
     beta = np.zeros(x.shape[1])
     beta[1] = 1
-    for _ in range(25):
+
+    def loss(beta: np.ndarray) -> tuple[float, np.ndarray]:
+        eta = x @ beta
+        return float((np.logaddexp(0, eta) - y * eta).sum()), x.T @ (expit(eta) - y)
+
+    def information(beta: np.ndarray) -> np.ndarray:
         p = expit(x @ beta)
-        information = (x * (p * (1 - p))[:, None]).T @ x
-        beta += np.linalg.solve(information, x.T @ (y - p))
-    return beta[-1], float(np.sqrt(np.linalg.inv(information)[-1, -1]))
+        return (x * (p * (1 - p))[:, None]).T @ x
+
+    beta = minimize(loss, beta, jac=True, hess=information, method="trust-exact").x
+    return beta[-1], float(np.sqrt(np.linalg.inv(information(beta))[-1, -1]))
 
 
 def odds_of_vertex_pairs(
-    structure: Structure, odds_ratio: float, seeds: int
+    structure: Structure, odds_ratio: float, seeds: int, share: float
 ) -> tuple[float, float]:
     """Return the odds ratio of listed and edge among pairs of vertices given m, and its error.
 
@@ -370,7 +378,7 @@ def odds_of_vertex_pairs(
             for x in (s.values, m)
         )
         best = values.max(1)
-        threshold = np.sort(best)[-int(LISTED * len(best))]
+        threshold = np.sort(best)[-int(share * len(best))]
         listed.append(best >= threshold)
         edge.append(s.adjacency[rows, columns])
         of_m.append(np.stack([logsumexp(m, 1), m.max(1)]) - threshold)
@@ -415,12 +423,13 @@ def main() -> None:
     parser.add_argument("--odds-ratio", type=float, nargs="+", default=[1.0, 3.0])
     parser.add_argument("--structure", nargs="+", choices=list(STRUCTURES), default=STRUCTURES)
     parser.add_argument("--vertices", action="store_true", help="true odds ratios of vertex pairs")
+    parser.add_argument("--share", type=float, default=LISTED, help="of listed pairs of vertices")
     args = parser.parse_args()
     if args.vertices:
         for name in args.structure:
             if (structure := STRUCTURES[name]).per_vertex > 1:
                 for odds_ratio in args.odds_ratio:
-                    odds, se = odds_of_vertex_pairs(structure, odds_ratio, args.seeds)
+                    odds, se = odds_of_vertex_pairs(structure, odds_ratio, args.seeds, args.share)
                     print(f"{name}, {odds_ratio:g}: {odds:.2f}, standard error of its log {se:.3f}")
         return
     print(
