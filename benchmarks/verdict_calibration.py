@@ -4,20 +4,20 @@
 
 Each run is one simulation of ``verdict_structures.py``: 160 genes (two structures have more) or
 ``--genes``, the strongest 3 % of the pairs or another ``--share``, for each ``--odds-ratio``.
-Columns: mean OR1 (geometric), what is true within its strata (`true_in_strata`), OR1 extrapolated
-to infinitely many cells; coverage of the 95 % interval, of the truth given m and of that within
-strata, and with its lower end divided by B; share of runs with p <= 0.05 for OR1 > B, for OR1 > 1,
-for the overlap test and for the AUROC test; reliability of co-expression and the bound B; shares of
-the verdicts. ``deciles`` is the odds ratio with ten bins of co-expression, and ``old null`` the
-overlap test that permutes every mapped gene: both are shown because they fail. ``splines`` is the
-odds ratio of a logistic regression on splines of the controls, and ``p splines`` how often it is
-called above 1. ``corrected`` is OR1 corrected for error in co-expression, ``well measured`` what is
-true within strata of 1,000 Gaussian cells, and ``corrected covers`` and ``corrected in strata`` how
-often its interval holds either truth. ``O/E`` is observed over expected edges without a control, by
-gene effects, with expression, with co-expression, and with cells of both levels and both degrees
-too; ``p O/E`` how often the last one's interval begins above 1.02, and ``O/E covers`` how often it
-holds the mean ratio of all runs. ``--held-out`` uses seeds that no rule was chosen on.
-``--structure`` takes those of ``PAIRWISE`` too, and ``--verdicts`` a third of the time.
+Columns: mean OR1 (geometric), what is true within its strata (`true_in_strata`; of 1,000 Gaussian
+cells where a structure has fewer), OR1 extrapolated to infinitely many cells; coverage of the 95 %
+interval, of the truth given m and of that within strata, and with its lower end divided by B; share
+of runs with p <= 0.05 for OR1 > B, for OR1 > 1, for the overlap test and for the AUROC test;
+reliability of co-expression and the bound B; shares of the verdicts. ``deciles`` is the odds ratio
+with ten bins of co-expression, and ``old null`` the overlap test that permutes every mapped gene:
+both are shown because they fail. ``splines`` is the odds ratio of a logistic regression on splines
+of the controls, and ``p splines`` how often it is called above 1. ``corrected`` is OR1 corrected
+for error in co-expression, and ``corrected covers`` and ``corrected in strata`` how often its
+interval holds either truth. ``O/E`` is observed over expected edges without a control, by gene
+effects, with expression, with co-expression, and with cells of both levels and both degrees too;
+``p O/E`` how often the last one's interval begins above 1.02, and ``O/E covers`` how often it holds
+the mean ratio of all runs. ``--held-out`` uses seeds that no rule was chosen on. ``--structure``
+takes those of ``PAIRWISE`` too, and ``--verdicts`` a third of the time.
 
 Prints a table, and one JSON line last; failures are shown, not hidden.
 """
@@ -55,7 +55,7 @@ _TRUTH = {
     ("families", 3.0, LISTED): 2.62, ("families, 160 vertices", 3.0, LISTED): 2.58,
     ("families", 3.0, 0.1): 2.64, ("families, 160 vertices", 3.0, 0.1): 2.64,
 }  # fmt: skip
-_MEANS = ("or1", "in_strata", "extrapolated", "deciles", "spline", "corrected", "well_measured")
+_MEANS = ("or1", "in_strata", "extrapolated", "deciles", "spline", "corrected")
 _COVERS = (
     "covers", "covers_in_strata", "covers_at_bound", "covers_corrected", "corrected_in_strata",
 )  # fmt: skip
@@ -145,14 +145,12 @@ def one_run(
     cells = 200 if "200 cells" in structure else 600 if "600" in structure else 1000
     c, strata = controlled(s, pairs, n_listed, cells, whole=whole)
     truth = _TRUTH.get((structure, odds_ratio, share), odds_ratio)
-    in_strata = well_measured = true_in_strata(strata, s, m, n_listed)
     if simulate.cells < _WELL_MEASURED:  # the same attention and edges, in more cells
         more = replace(simulate, cells=_WELL_MEASURED, counts=False)
         same = more(np.random.default_rng([seed, 22]), odds_ratio)
-        others = controlled(same, pairs, n_listed, cells, whole=False)[1]
-        well_measured = true_in_strata(others, same, m, n_listed)
-    if np.isnan(in_strata):
-        in_strata = well_measured = truth
+        strata = controlled(same, pairs, n_listed, cells, whole=False)[1]
+    in_strata = true_in_strata(strata, s, m, n_listed)
+    in_strata = truth if np.isnan(in_strata) else in_strata
     low, high = c.or1.interval(c.degrees_of_freedom)
     corrected = c.or1_corrected
     corrected_low, corrected_high = corrected.interval(c.degrees_of_freedom)
@@ -161,8 +159,8 @@ def one_run(
         "covers": low <= truth <= high, "in_strata": np.log(in_strata),
         "covers_in_strata": low <= in_strata <= high, "p1": c.or1.p(c.degrees_of_freedom),
         "covers_at_bound": c.or1_low_at_bound <= truth <= high,
-        "corrected": corrected.log, "well_measured": np.log(well_measured),
-        "corrected_in_strata": corrected_low <= well_measured <= corrected_high,
+        "corrected": corrected.log,
+        "corrected_in_strata": corrected_low <= in_strata <= corrected_high,
         "covers_corrected": corrected_low <= truth <= corrected_high,
         "reliability": c.reliability, "bound": c.bound,
         "above_bound": low > c.bound, "edges": c.n_edges,
@@ -212,7 +210,7 @@ def main() -> None:
     first = a.first_seed if a.first_seed is not None else 1_000_000 if a.held_out else 0
     results: dict[str, dict[str, object]] = {}
     columns = ["OR1", "true in strata", "extrapolated", "deciles", "splines", "corrected",
-               "well measured", "covers", "in strata", "covers / B", "corrected covers",
+               "covers", "in strata", "covers / B", "corrected covers",
                "corrected in strata", "p OR1 > B", "p OR1 > 1", "overlap", "old null", "AUROC",
                "p splines", "rho", "B", "SE/SD",
                *VERDICTS, "O/E", "p O/E", "O/E covers"]  # fmt: skip
