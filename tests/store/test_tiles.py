@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from octoscope.errors import DamagedRunError
 from octoscope.row_blocks import fold_tree, row_ranges, tree_sum
 from octoscope.store import tiles
+from octoscope.store.backends import LocalObjects
 
 
 def stored(tmp_path: Path, values: np.ndarray, tile: int = 4) -> Path:
@@ -41,6 +42,18 @@ def test_a_flipped_bit_raises(tmp_path: Path) -> None:
     chunk.write_bytes(raw)
     with pytest.raises(DamagedRunError):
         tiles.read_rows(tiles.open_array(path, "sums"), 0, 4)
+
+
+@pytest.mark.parametrize("name", ["sums/c/0/0/0", "sums/zarr.json"])
+def test_a_device_in_place_of_an_object_is_refused_unread(name: str, tmp_path: Path) -> None:
+    """Red: Zarr's own local store; of a pipe it would wait without end, as of a device."""
+    values = np.zeros((2, 10, 7))
+    stored(tmp_path, values)
+    (tmp_path / "a.zarr" / name).unlink()
+    (tmp_path / "a.zarr" / name).symlink_to("/dev/null")
+    store = LocalObjects(tmp_path).zarr("a.zarr")
+    with pytest.raises(DamagedRunError, match=rf"{name}: is no regular file"):
+        tiles.read_rows(tiles.open_array(store, "sums"), 0, 4)
 
 
 def levels(parts: list[float]) -> float:

@@ -19,8 +19,8 @@ from zarr.storage import LocalStore
 
 from octoscope.atlas import chunks
 from octoscope.atlas.frame_columns import attribute, refuse_unknown_frame
+from octoscope.atlas.metadata_stores import AtlasFolder, AtlasObjects
 from octoscope.atlas.other_files import ADVICE, named_folder, not_hdf5
-from octoscope.atlas.regular_files import RegularFiles
 from octoscope.errors import InputError, reads
 from octoscope.hdf5_guard import require_walkable
 
@@ -63,7 +63,7 @@ def _opened(path: str) -> Any:
     if file.is_dir():
         if file != local:
             raise InputError(path, "does not exist", "check atlas.path")
-        return _zarr(RegularFiles(local, read_only=True), str(local))
+        return _zarr(AtlasFolder(local, read_only=True), str(local))
     return _hdf5(file, path, str(local.relative_to(file)) if file != local else "")
 
 
@@ -147,6 +147,8 @@ def _part(root: Any, inside: str, path: str) -> Any:
 
 def _zarr(store: LocalStore | str, path: str) -> Any:
     try:
+        if isinstance(store, str):
+            store = AtlasObjects.from_url(store, read_only=True)
         return zarr.open_group(store, mode="r")
     except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
         problem = f"not a Zarr group ({type(error).__name__}: {str(error)[:100]})"

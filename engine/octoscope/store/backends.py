@@ -15,10 +15,11 @@ from typing import Any, BinaryIO, Protocol
 
 import fsspec
 from zarr.abc.store import Store
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import FsspecStore
 
 from octoscope.config.types import holds_credentials
 from octoscope.errors import InputError
+from octoscope.store.regular_files import RegularFiles
 
 # Protocols whose file systems pass "create" on as a condition that the store itself checks
 # (If-None-Match, ifGenerationMatch): a client that looks first and writes then is not exclusive.
@@ -148,7 +149,7 @@ class LocalObjects:
 
     def zarr(self, name: str) -> Store:
         """Return a Zarr store in a folder."""
-        return LocalStore(self.path / name)
+        return RegularFiles(self.path / name)
 
 
 class RemoteObjects:

@@ -1,4 +1,4 @@
-"""Objects of a local store that are pipes or devices: refused, and not waited for."""
+"""Zarr stores of an atlas: no pipes or devices, and metadata that names each key once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import fsspec
 import pytest
 from octoscope.atlas.open_root import open_root
 from octoscope.errors import InputError
@@ -34,11 +35,23 @@ def test_a_pipe_in_place_of_an_object_is_named(
     assert str(atlas) in done.stderr
 
 
-def test_metadata_that_names_a_key_twice_is_refused(small_atlas: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("behind_url", [False, True], ids=["folder", "URL"])
+def test_metadata_that_names_a_key_twice_is_refused(
+    behind_url: bool, small_atlas: Path, tmp_path: Path
+) -> None:
     """Red: Zarr takes the last of two shapes, and says nothing."""
     atlas = tmp_path / "a.zarr"
     shutil.copytree(small_atlas, atlas)
     metadata = atlas / "zarr.json"
     metadata.write_text(metadata.read_text().rstrip()[:-1] + ', "node_type": "group"}')
-    with pytest.raises(InputError, match=rf"{metadata}: .*the key 'node_type' is there twice"):
-        open_root(str(atlas))
+    location = str(atlas)
+    if behind_url:
+        location = "memory://twice/a.zarr"
+        fsspec.filesystem("memory").put(str(atlas), "/twice/a.zarr", recursive=True)
+    name = "a.zarr/zarr.json: .*the key 'node_type' is there twice"
+    try:
+        with pytest.raises(InputError, match=name):
+            open_root(location)
+    finally:
+        if behind_url:
+            fsspec.filesystem("memory").rm("/twice", recursive=True)
