@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tests.test_rooms import PACKAGE, imports, modules, room_of
+from tests import test_rooms
+from tests.test_rooms import PACKAGE, RULES, imports, modules, room_of
 
 DOCS = PACKAGE.parents[1] / "docs"
 
@@ -60,10 +61,22 @@ def test_the_picture_of_rooms_is_true() -> None:
     assert drawn == {(a, b) for a in true for b in true[a] if b not in reached(a, b)}
 
 
+def rules_of(page: str) -> list[str]:
+    """Return the rules of the page, each as one line."""
+    text = page.partition("Five rules keep the rooms apart")[2].partition("\n\n")[2]
+    items = re.split(r"^- ", text.partition("\n\n")[0], flags=re.MULTILINE)
+    return [" ".join(item.split()) for item in items if item.strip()]
+
+
 def test_the_rules_are_those_of_the_page() -> None:
+    """Word by word, and each names a test that there is."""
     page = (DOCS / "architecture.md").read_text()
-    rules = page.partition("Five rules keep the rooms apart")[2].partition("\n## ")[0]
-    starts = [line.removeprefix("- ") for line in rules.splitlines() if line.startswith("- ")]
-    assert [line.split(" ")[0] for line in starts] == [
-        "`analysis`", "`cluster`", "`report`", "Only", "`api`",
-    ]  # fmt: skip
+    assert rules_of(page) == list(RULES)
+    assert rules_of(page.replace("rank of what it reads", "rank of what it keeps")) != list(RULES)
+    assert len(RULES) == 5
+    for tests in RULES.values():
+        assert all(callable(getattr(test_rooms, name)) for name in tests)
+    # the leaf modules of the page are those of the package
+    leaves = page.partition("Every room may import the leaf modules")[2].partition("`jobs/`")[0]
+    files = {path.stem for path in PACKAGE.glob("[a-z]*.py")}
+    assert set(re.findall("`([a-z0-9_]+)`", leaves)) == files
