@@ -105,11 +105,10 @@ def _table(table: Table) -> str:
 def notebook() -> str:
     """Return the first tutorial as a notebook without outputs: each block of its page is a cell."""
     page = (FOLDER / "../tutorials/first_run.md").read_text()
-    parts = re.split(r"^```(python|bash)\n(.*?)^```$", page, flags=re.M | re.S)
+    parts = re.split(r"^```python\n(.*?)^```$", page, flags=re.M | re.S)
     cells = [("markdown", parts[0])]
-    for kind, block, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        cells.append(("code", block if kind == "python" else f"%%bash\n{block}"))
-        cells.append(("markdown", text))
+    for block, text in zip(parts[1::2], parts[2::2], strict=True):
+        cells += [("code", block), ("markdown", text)]
     code = {"execution_count": None, "outputs": []}
     body = {
         "cells": [

@@ -37,22 +37,33 @@ def run(finished_run: Path) -> oc.Run:
     return oc.open_run(finished_run)
 
 
+class Unwrapping(doctest.DocTestFinder):
+    """Also finds the examples of decorated functions, which doctest takes for another module's."""
+
+    def _from_module(self, module: Any, object: Any) -> bool:
+        return super()._from_module(module, inspect.unwrap(object))  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_run(name: str, finished_run: Path, small_config: Path) -> None:
     names = {
         "oc": oc,
+        "np": np,
         "RUN": str(finished_run),
         "CONFIG": str(small_config),
         "CHECKPOINT": str(data("checkpoints/scgpt-demo")),
         "GNN": str(data("gnn-demo")),
     }
     module = import_module(f"octoscope.api.{name}")
-    tried = doctest.testmod(module, extraglobs=names, optionflags=doctest.NORMALIZE_WHITESPACE)
-    assert tried.failed == 0
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for example in Unwrapping().find(module, extraglobs=names):
+        runner.run(example)
+    assert runner.failures == 0
+    assert runner.tries == (FOLDER / f"{name}.py").read_text().count(">>> ")  # none is passed over
     shown = [item for item in vars(module).values() if inspect.isclass(item)]
     own = [item for item in shown if item.__module__ == module.__name__]
     assert [item.__name__ for item in own if ">>> " not in str(item.__doc__)] == []
-    assert tried.attempted > 0
+    assert runner.tries > 0
 
 
 def test_top_pairs_are_those_of_the_file(run: oc.Run, finished_run: Path) -> None:
@@ -219,6 +230,40 @@ def test_a_network_answers_by_symbol() -> None:
     assert "not known to be independent=OmniPath" in repr(independent)
     assert "independent" not in repr(network)
     assert network.view(signed=True).graph.pair_keys.size < network.graph.pair_keys.size
+
+
+def test_a_view_of_a_network_annotates_the_top_pairs_of_a_run(run: oc.Run) -> None:
+    """Against the files of the network, assertion by assertion."""
+    top = run.topk(model="tiny", layer=2, view="logit")
+    gene = pd.read_parquet(data("octopus/genes.parquet")).set_index("vertex")["gene"]
+    edges = pd.read_parquet(data("octopus/edges.parquet")).query("sign != 0")
+    signs: dict[tuple[str, str], set[int]] = {}
+    beside: dict[str, set[str]] = {}
+    for src, dst, sign in zip(edges["src"], edges["dst"], edges["sign"], strict=True):
+        a, b = gene[src], gene[dst]
+        signs.setdefault((a, b), set()).add(sign)
+        beside.setdefault(a, set()).add(b)
+        beside.setdefault(b, set()).add(a)
+    network = oc.open_network("demo")
+    annotated = network.view(signed=True).annotate(top)
+    pd.testing.assert_frame_equal(annotated[top.columns], top)
+    known, pairs = set(gene), list(zip(top["query"], top["key"], strict=True))
+    assert annotated["mapped"].tolist() == [{a, b} <= known for a, b in pairs]
+    assert 0 < annotated["mapped"].sum() < len(top)
+    assert annotated.loc[~annotated["mapped"], ["forward", "reverse", "sign"]].isna().all(None)
+    mapped = annotated[annotated["mapped"]].reset_index(drop=True)
+    pairs = list(zip(mapped["query"], mapped["key"], strict=True))
+    assert mapped["forward"].tolist() == [(a, b) in signs for a, b in pairs]
+    assert mapped["reverse"].tolist() == [(b, a) in signs for a, b in pairs]
+    assert mapped["degree_a"].tolist() == [len(beside.get(a, set()) - {a}) for a, _ in pairs]
+    one_way = [(i, p) for i, p in enumerate(pairs) if p in signs and p[::-1] not in signs]
+    assert len(one_way) > 5
+    for i, pair in one_way:
+        assert mapped["contradictory"][i] == (len(signs[pair]) == 2)
+        assert mapped["contradictory"][i] or {mapped["sign"][i]} == signs[pair]
+        assert mapped["sources"][i] == "OmniPath"
+    whole = network.annotate(top)  # states more than the view
+    assert annotated["forward"].sum() < whole["forward"].sum()
 
 
 def test_a_plan_is_looked_at_before_it_runs(small_atlas: Path, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ Also: that a test follows each tutorial, and passes over none of its code.
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
 import subprocess
@@ -16,11 +18,12 @@ import yaml
 from markdown_it import MarkdownIt
 
 TOP = Path(__file__).parents[2]
-PAGE = TOP / "docs/tutorials/first_run.md"
+# made from first_run.md (tests/results/test_reference.py)
+NOTEBOOK = TOP / "docs/tutorials/first_run.ipynb"
 # the test that runs the blocks of a page, and the kinds of blocks that it runs
 FOLLOWED = {
     "README.md": ("tests/docs/test_pages.py", {"bash", "python"}),
-    "docs/tutorials/first_run.md": ("tests/docs/test_tutorials.py", {"bash", "python"}),
+    "docs/tutorials/first_run.md": ("tests/docs/test_tutorials.py", {"python"}),
     "docs/tutorials/own_data.md": ("tests/docs/test_pages.py", {"bash", "python"}),
     "docs/guide.md": ("tests/test_guide.py", {"bash"}),
 }
@@ -56,17 +59,18 @@ def test_code_that_a_test_does_not_run_is_seen(page: str) -> None:
 
 @pytest.mark.slow
 def test_the_first_run_in_python_can_be_followed(tmp_path: Path) -> None:
-    blocks = re.findall(r"^```(python|bash)\n(.*?)^```$", PAGE.read_text(), flags=re.M | re.S)
-    assert [kind for kind, _ in blocks].count("python") >= 8
-    # one interpreter for all Python blocks, as in a notebook
-    lines = ["import subprocess"]
-    for kind, text in blocks:
-        if kind == "bash":
-            lines.append(f"subprocess.run(['bash', '-euc', {text!r}], check=True)")
-        else:
-            lines.append(text)
-    script = tmp_path / "page.py"
-    script.write_text("\n".join(lines))
+    """The notebook's own cells: Python alone, no magic of IPython and no command line."""
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 8
+    script = tmp_path / "notebook.py"
+    script.write_text("\n".join(code))  # `%%bash` would be no Python
+    calls = [
+        ast.unparse(n.func)
+        for n in ast.walk(ast.parse(script.read_text()))
+        if isinstance(n, ast.Call)
+    ]
+    assert [name for name in calls if re.search("subprocess|system|get_ipython", name)] == []
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     env |= {"MPLBACKEND": "agg", "PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
     done = subprocess.run(

@@ -11,12 +11,15 @@ import pandas as pd
 from scipy import sparse
 
 from octoscope.api.display import Shown
-from octoscope.atlas import Atlas as Reader
-from octoscope.atlas import AtlasInfo, check, convert, info
-from octoscope.atlas.chunk_check import AtlasCheck
 from octoscope.config import AtlasConfig, validated
 from octoscope.demo.demo import data as demo_data
 from octoscope.errors import some
+from octoscope.extras import extras_needed
+
+with extras_needed():
+    from octoscope.atlas import Atlas as Reader
+    from octoscope.atlas import AtlasInfo, check, convert, info
+    from octoscope.atlas.chunk_check import AtlasCheck
 
 
 class Atlas(Shown):
@@ -67,6 +70,11 @@ class Atlas(Shown):
         ------
         InputError
             If a value is not a count.
+
+        Examples
+        --------
+        >>> oc.open_atlas("demo").counts([0, 5]).shape[0]
+        2
         """
         return self.reader.read(np.asarray(cells)).counts
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from octoscope.api.display import Shown
+from octoscope.extras import extras_needed
 from octoscope.genes import symbols_of_ensembl
 from octoscope.octopus.network import Network as Graph
 from octoscope.octopus.network_export import GRAPHML_EDGES, export
@@ -47,7 +48,13 @@ class DescribedNetwork(Shown):
 
     @property
     def genes(self) -> pd.DataFrame:
-        """Genes of the network: columns ``gene`` (Ensembl id) and ``symbol``."""
+        """Genes of the network: columns ``gene`` (Ensembl id) and ``symbol``.
+
+        Examples
+        --------
+        >>> oc.open_network("demo").genes.columns.tolist()
+        ['gene', 'symbol']
+        """
         genes = np.asarray(self.graph.gene_index, dtype=object)
         return pd.DataFrame({"gene": genes, "symbol": symbols_of_ensembl(genes)})
 
@@ -57,7 +64,13 @@ class DescribedNetwork(Shown):
         return pd.Series(self.graph.gene_codes(names) >= 0, index=names)
 
     def summary(self) -> dict[str, Any]:
-        """Return name, sizes, and the release of each source."""
+        """Return name, sizes, and the release of each source.
+
+        Examples
+        --------
+        >>> oc.open_network("demo").summary()["connected pairs (unordered)"]
+        127225
+        """
         releases = self.source_table()
         pairs = zip(releases["source"], releases["release"], strict=True)
         return summary(self.graph) | {f"release of {name}": release for name, release in pairs}
@@ -75,6 +88,7 @@ class DescribedNetwork(Shown):
         """What the readers of its sources said of their files, a line each."""
         return reading_notes(self.graph.meta, self.graph.sources)
 
+    @extras_needed()
     def export(
         self,
         path: str | Path,
@@ -102,9 +116,17 @@ class DescribedNetwork(Shown):
         ------
         InputError
             If the file may not be written, or an argument is unknown.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     oc.open_network("demo").export(f"{folder}/edges.parquet", "parquet")
+        133514
         """
         return export(self.graph, Path(path), kind, limit, names, force=force)
 
+    @extras_needed()
     def write_report(self, path: str | Path, *, force: bool = False) -> None:
         """Write a page that compares its sources.
 

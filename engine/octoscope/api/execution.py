@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 
 from octoscope.config import RunConfig
+from octoscope.extras import extras_needed
 from octoscope.run_plan.values import Plan
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def progress_to(quiet: bool) -> Iterator[Console]:
         yield Console(file=nowhere)
 
 
+@extras_needed()
 def executed(
     root: RunRoot,
     plan: Plan,

@@ -11,18 +11,21 @@ import pandas as pd
 
 from octoscope.api.display import Shown
 from octoscope.errors import InputError
-from octoscope.gnn.checkpoint_summary import describe_checkpoint
-from octoscope.gnn.embeddings import cache_folder
-from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
-from octoscope.gnn.graph import PASSINGS, GnnGraph, Passing
-from octoscope.gnn.graph_folder import write_graph
-from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
-from octoscope.gnn.open_graph import open_graph as graph_of
-from octoscope.gnn.relation_geometry import relation_geometry
-from octoscope.gnn.score_file import ScoreSettings, names_of, score_pairs, side_by_side
-from octoscope.gnn.scoring import Mode
+from octoscope.extras import extras_needed
 from octoscope.output_files import require_outside
 from octoscope.store.run_dir import require_lasting
+
+with extras_needed():
+    from octoscope.gnn.checkpoint_summary import describe_checkpoint
+    from octoscope.gnn.embeddings import cache_folder
+    from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+    from octoscope.gnn.graph import PASSINGS, GnnGraph, Passing
+    from octoscope.gnn.graph_folder import write_graph
+    from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
+    from octoscope.gnn.open_graph import open_graph as graph_of
+    from octoscope.gnn.relation_geometry import relation_geometry
+    from octoscope.gnn.score_file import ScoreSettings, names_of, score_pairs, side_by_side
+    from octoscope.gnn.scoring import Mode
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from octoscope.api.network import Network
 from octoscope.errors import InputError
-from octoscope.link_prediction.evaluation_files import read_evaluation, write_evaluation
+from octoscope.extras import extras_needed
 from octoscope.output_files import new_file
+
+with extras_needed():
+    from octoscope.link_prediction.evaluation_files import read_evaluation, write_evaluation
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,6 +14,7 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.api.choose import one_of, positions_of
 from octoscope.api.display import Shown
 from octoscope.config.view_names import ABSOLUTE, CENTRED
+from octoscope.extras import extras_needed
 from octoscope.results.run_matrices import RunMatrices
 from octoscope.run_plan.values import ModelPlan
 
@@ -83,20 +84,40 @@ class Matrix(Shown):
         ------
         InputError
             If the view was not declared in the configuration of the run.
+
+        Examples
+        --------
+        >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
+        >>> matrix.with_view("marginal").view
+        'marginal'
         """
         declared = list(dict.fromkeys(v.partition(".")[0] for v in self._plan.views))
         one_of("view", view.partition(".")[0], declared)
         return replace(self, view=view)
 
     def centred(self) -> Matrix:
-        """Return it without each gene's row and column effect (least squares, eligible pairs)."""
+        """Return it without each gene's row and column effect (least squares, eligible pairs).
+
+        Examples
+        --------
+        >>> centred = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit").centred()
+        >>> centred.view
+        'logit.centred'
+        """
         if CENTRED in self.view:
             return self
         plain, absolute = self.view.removesuffix(ABSOLUTE), self.view.endswith(ABSOLUTE)
         return replace(self, view=plain + CENTRED + ABSOLUTE * absolute)
 
     def absolute(self) -> Matrix:
-        """Return the sizes of its values, whatever the sign."""
+        """Return the sizes of its values, whatever the sign.
+
+        Examples
+        --------
+        >>> absolute = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit").absolute()
+        >>> bool(np.nanmin(absolute.to_numpy()) >= 0)
+        True
+        """
         return self if self.view.endswith(ABSOLUTE) else replace(self, view=self.view + ABSOLUTE)
 
     def blocks(self, asked: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -107,11 +128,18 @@ class Matrix(Shown):
         asked
             [rows] positions of rows; only the stored tiles that hold one of them are read, and
             their blocks yielded whole. None: all.
+
+        Examples
+        --------
+        >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
+        >>> [first for first, values in matrix.blocks()]
+        [0, 32]
         """
         every = np.arange(self.shape[0])
         for first, values, eligible in self._matrix.values(every, self.view, asked):
             yield first, np.where(eligible, values, np.float32(np.nan))
 
+    @extras_needed()
     def rows(self, genes: Iterable[str] | str) -> pd.DataFrame:
         """Return the rows of query genes.
 
@@ -129,6 +157,12 @@ class Matrix(Shown):
         ------
         InputError
             If a gene is not on the axis.
+
+        Examples
+        --------
+        >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
+        >>> matrix.rows(["LYZ", "CD3G"]).index.tolist()
+        ['LYZ', 'CD3G']
         """
         names = [genes] if isinstance(genes, str) else list(genes)
         at = positions_of(names, self._plan.axis, self._plan.symbols)
@@ -139,12 +173,28 @@ class Matrix(Shown):
         shown = self._names()
         return pd.DataFrame(values, index=shown[at], columns=shown)
 
+    @extras_needed()
     def to_numpy(self) -> np.ndarray:
-        """Return [query genes, key genes] float32; NaN where a pair is not eligible."""
+        """Return [query genes, key genes] float32; NaN where a pair is not eligible.
+
+        Examples
+        --------
+        >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
+        >>> values = matrix.to_numpy()
+        >>> values.shape == matrix.shape, values.dtype
+        (True, dtype('float32'))
+        """
         return np.concatenate([block for _, block in self.blocks()])
 
     def to_frame(self, genes: Iterable[str] | None = None) -> pd.DataFrame:
-        """Return values between genes (symbols or Ensembl ids; None: all), rows are queries."""
+        """Return values between genes (symbols or Ensembl ids; None: all), rows are queries.
+
+        Examples
+        --------
+        >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
+        >>> matrix.to_frame(["LYZ", "CD3G"]).columns.tolist()
+        ['LYZ', 'CD3G']
+        """
         if genes is None:
             names = self._names()
             return pd.DataFrame(self.to_numpy(), index=names, columns=names)
@@ -152,8 +202,16 @@ class Matrix(Shown):
         frame = self.rows([self._plan.axis[i] for i in at])
         return frame.iloc[:, at]
 
+    @extras_needed()
     def to_dask(self, rows: int = 1024) -> da.Array:
-        """Return a Dask array [query genes, key genes] float32, ``rows`` query genes a block."""
+        """Return a Dask array [query genes, key genes] float32, ``rows`` query genes a block.
+
+        Examples
+        --------
+        >>> lazy = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit").to_dask(rows=10)
+        >>> lazy.chunks[0][0], lazy.dtype
+        (10, dtype('float32'))
+        """
         import dask.array as da
         from dask.delayed import delayed
 
@@ -168,8 +226,16 @@ class Matrix(Shown):
         ]
         return da.concatenate(parts, axis=0)
 
+    @extras_needed()
     def to_anndata(self) -> AnnData:
-        """Return an AnnData whose ``X`` is [query genes, key genes] and whose ``uns`` names it."""
+        """Return an AnnData whose ``X`` is [query genes, key genes] and whose ``uns`` names it.
+
+        Examples
+        --------
+        >>> data = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit").to_anndata()
+        >>> data.uns["octoscope"]["category"]
+        'T cell'
+        """
         from anndata import AnnData
 
         genes = self.genes.set_index("gene")

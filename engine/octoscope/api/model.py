@@ -13,8 +13,11 @@ from octoscope.api.atlas import Atlas
 from octoscope.api.display import Shown
 from octoscope.config import DTYPES
 from octoscope.errors import InputError
-from octoscope.models import families, load_model
-from octoscope.models.protocol import FoundationModel
+from octoscope.extras import extras_needed
+
+with extras_needed():
+    from octoscope.models import families, load_model
+    from octoscope.models.protocol import FoundationModel
 
 
 class Model(Shown):
@@ -41,7 +44,15 @@ class Model(Shown):
         return pd.DataFrame({"gene": self.model.genes.ensembl, "symbol": self.model.genes.symbol})
 
     def match(self, atlas: Atlas) -> pd.DataFrame:
-        """Return the genes of an atlas that the model knows: columns ``gene`` and ``symbol``."""
+        """Return the genes of an atlas that the model knows: columns ``gene`` and ``symbol``.
+
+        Examples
+        --------
+        >>> atlas = oc.open_atlas("demo", category="cell_type")
+        >>> model = oc.open_model(CHECKPOINT)
+        >>> len(model.match(atlas)) <= len(model.genes)
+        True
+        """
         genes = atlas.reader.genes
         known = genes.take(self.model.match(genes).matched)
         return pd.DataFrame({"gene": known.ensembl, "symbol": known.symbol})

@@ -13,6 +13,7 @@ import pandas as pd
 from octoscope.api.choose import positions_of
 from octoscope.api.described_network import DescribedNetwork
 from octoscope.errors import InputError, warn
+from octoscope.extras import extras_needed
 from octoscope.genes import symbols_of_ensembl
 from octoscope.octopus.directory import verify_directory
 from octoscope.octopus.lookups import annotate
@@ -71,6 +72,13 @@ class Network(DescribedNetwork):
         ------
         InputError
             If a source does not exist, or its evidence cannot be told apart.
+
+        Examples
+        --------
+        >>> network = oc.open_network("demo")
+        >>> signed = network.view(signed=True)
+        >>> len(signed.neighbours("LYZ")), len(network.neighbours("LYZ"))
+        (19, 41)
         """
         base = INDEPENDENT if independent else View()
         what = replace(
@@ -126,6 +134,13 @@ class Network(DescribedNetwork):
         ``contradictory``, ``score``, ``degree_a``, ``degree_b``, ``same_vertex`` and
         ``shared_pathways``; see ``octoscope.octopus.lookups.describe_genes``. With ``distance`` it
         adds the edges on the shortest path, up to this many (null: more).
+
+        Examples
+        --------
+        >>> top = oc.open_run(RUN).topk(model="tiny", category="T cell", layer=2, k=20)
+        >>> annotated = oc.open_network("demo").view(directed=True).annotate(top)
+        >>> annotated[["query_symbol", "key_symbol", "forward", "reverse", "sources"]].shape
+        (20, 5)
         """
         named, _ = with_names(self.graph, pd.concat([pairs[query], pairs[key]]).dropna().unique())
         return annotate(pairs, named, query, key, distance)
@@ -143,6 +158,12 @@ class Network(DescribedNetwork):
         ------
         InputError
             If the gene is not in the network.
+
+        Examples
+        --------
+        >>> near = oc.open_network("demo").neighbours("LYZ")
+        >>> near[["symbol", "to", "from_", "sources"]].head(1).to_dict("records")
+        [{'symbol': 'ITGAL', 'to': True, 'from_': False, 'sources': 'OmniPath'}]
         """
         genes = self.genes
         at = positions_of([gene], genes["gene"].tolist(), genes["symbol"].tolist())[0]
@@ -160,6 +181,7 @@ class Network(DescribedNetwork):
         ordered = edges.sort_values(["score", "gene"], ascending=[False, True], kind="stable")
         return ordered[columns].reset_index(drop=True)
 
+    @extras_needed()
     def rate(
         self,
         pairs: pd.DataFrame,
@@ -192,6 +214,13 @@ class Network(DescribedNetwork):
         ------
         InputError
             If ``genes`` lacks a gene of the list.
+
+        Examples
+        --------
+        >>> top = oc.open_run(RUN).topk(model="tiny", category="T cell", layer=2, k=20)
+        >>> rates = oc.open_network("demo").rate(top, permutations=50)
+        >>> rates["n_pairs"] <= 20, 0 <= rates["p"] <= 1  # pairs of genes that the network has
+        (True, True)
         """
         from octoscope.analysis.given_lists import list_rates
 
@@ -213,10 +242,16 @@ class Network(DescribedNetwork):
 
         Columns: ``gene``, ``vertex``, ``how``, ``same_vertex``, ``degree``, ``degree_in_set``,
         ``stratum`` and ``degree_<source>``; null for a gene that is not in the network.
+
+        Examples
+        --------
+        >>> oc.open_network("demo").gene_table(["LYZ", "NOSUCH"])["degree"].notna().tolist()
+        [True, False]
         """
         named, _ = with_names(self.graph, genes)
         return gene_table(named, list(genes))
 
+    @extras_needed()
     def evaluate_links(
         self,
         checkpoints: Sequence[str | Path] = (),

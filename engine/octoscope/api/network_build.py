@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from octoscope.errors import InputError
+from octoscope.extras import extras_needed
 from octoscope.octopus.reading_notes import reading_notes
 
 
+@extras_needed()
 def build_network(
     config: str | Path, target: str | Path, *, say: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def build_network(
     return build_octopus(load_octopus_config(Path(config)), Path(target), say or _nothing)
 
 
+@extras_needed()
 def import_network(
     path: str | Path, target: str | Path, *, mode: str = "corrected", trust: str | None = None
 ) -> dict[str, Any]:

@@ -51,7 +51,14 @@ class OpenedRun(Shown):
 
     @property
     def plan(self) -> Plan:
-        """The plan of the run."""
+        """The plan of the run.
+
+        Examples
+        --------
+        >>> run = oc.open_run(RUN)
+        >>> run.plan.top_k == run.config.top_k
+        True
+        """
         return self.results.plan
 
     @property
@@ -66,7 +73,14 @@ class OpenedRun(Shown):
 
     @property
     def tables(self) -> RunTables:
-        """All tables by name, e.g. ``run.tables["agreement"]``."""
+        """All tables by name, e.g. ``run.tables["agreement"]``.
+
+        Examples
+        --------
+        >>> tables = oc.open_run(RUN).tables
+        >>> tables["stats"][["category", "layer"]].drop_duplicates().shape
+        (4, 2)
+        """
         return self.results.tables
 
     @property

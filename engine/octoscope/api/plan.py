@@ -14,6 +14,7 @@ from octoscope.api.execution import Stage, executed, starting
 from octoscope.config import RunConfig, apply_overrides, load_config, parse_config
 from octoscope.demo.demo import demo_tree
 from octoscope.errors import InputError
+from octoscope.extras import extras_needed
 from octoscope.run_plan.gene_set_counts import gene_set_counts
 from octoscope.run_plan.values import Plan
 
@@ -50,7 +51,13 @@ class PlannedRun(Shown):
         return None if self._root is None else self._root.url
 
     def summary(self) -> pd.DataFrame:
-        """Return one row per model and category: cells, units, layers, matrices, genes."""
+        """Return one row per model and category: cells, units, layers, matrices, genes.
+
+        Examples
+        --------
+        >>> oc.plan(CONFIG).summary()[["category", "layers", "matrices"]].values.tolist()
+        [['T cell', 2, 2], ['macrophage', 2, 2]]
+        """
         rows = [
             {
                 "model": m.name,
@@ -83,9 +90,16 @@ class PlannedRun(Shown):
 
     @property
     def needs(self) -> dict[str, float]:
-        """Projected bytes: per actor, per analysis task, of disk while it runs and after."""
+        """Projected bytes: per actor, per analysis task, of disk while it runs and after.
+
+        Examples
+        --------
+        >>> sorted(oc.plan(CONFIG).needs)[:2]
+        ['actor_bytes', 'analysis_bytes']
+        """
         return dict(self.plan.needs)
 
+    @extras_needed()
     def timing(self) -> list[dict[str, Any]]:
         """Time a few cells and a matrix of each model here; it changes no result.
 
@@ -182,6 +196,7 @@ class PlannedRun(Shown):
         }
 
 
+@extras_needed()
 def plan(
     config: str | Path | Mapping[str, Any] | RunConfig,
     *,
@@ -258,6 +273,7 @@ def demo_config(*, small: bool = False, overrides: Sequence[str] = ()) -> dict[s
     return _with(demo_tree(small=small), overrides)
 
 
+@extras_needed()
 def import_config(
     stores: Sequence[str],
     *,
@@ -293,6 +309,7 @@ def _with(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     return apply_overrides(yaml.safe_load(yaml.safe_dump(dict(config))), list(overrides))
 
 
+@extras_needed()
 def _frozen(config: RunConfig, run: str) -> PlannedRun:
     from octoscope.planning.freeze import prepare
 

@@ -14,6 +14,7 @@ from octoscope.api.matrix import Matrix
 from octoscope.api.opened_run import some_numbers
 from octoscope.api.run_outputs import RunOutputs
 from octoscope.errors import InputError
+from octoscope.extras import extras_needed
 from octoscope.results.run_results import Results
 from octoscope.results.selections import agreement_rows
 from octoscope.results.verdict_tables import verdicts
@@ -224,6 +225,7 @@ class Run(RunOutputs):
             category=category,
         )  # fmt: skip
 
+    @extras_needed()
     def compare(self, other: Run) -> pd.DataFrame:
         """Compare the matrices that two runs have in common; both must have kept them.
 
@@ -237,11 +239,19 @@ class Run(RunOutputs):
         ------
         InputError
             If they share no matrix, or one did not keep its matrices.
+
+        Examples
+        --------
+        >>> run = oc.open_run(RUN)
+        >>> compared = run.compare(run)  # a run agrees with itself
+        >>> bool((compared["median_quantile"] < 0.5).all())
+        True
         """
         from octoscope.analysis.tables.two_run_tables import compare_runs
 
         return compare_runs(self._matrices, other._matrices)
 
+    @extras_needed()
     def pool(
         self, categories: Sequence[str], *, name: str = "pool", min_cells: int | None = None
     ) -> dict[str, pd.DataFrame]:
@@ -265,6 +275,12 @@ class Run(RunOutputs):
         ------
         InputError
             If a category is not in the run, or the run has no per-cell attention.
+
+        Examples
+        --------
+        >>> pooled = oc.open_run(RUN).pool(["T cell", "macrophage"], name="both")
+        >>> sorted(pooled)
+        ['pools/tiny.parquet', 'tables/pools.parquet']
         """
         from octoscope.analysis.tables.pool_tables import pool_finished
 

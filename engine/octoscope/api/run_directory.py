@@ -11,6 +11,7 @@ from rich.console import RenderableType
 
 from octoscope.api.display import Shown
 from octoscope.api.execution import progress_to, starting
+from octoscope.extras import extras_needed
 from octoscope.store.plan_file import run_directory
 
 if TYPE_CHECKING:
@@ -95,13 +96,21 @@ class RunDirectory(Shown):
 
         return exit_code(self._root)
 
+    @extras_needed()
     def status(self) -> RunStatus:
-        """Return how far the run is: stages, actors, rates, time left."""
+        """Return how far the run is: stages, actors, rates, time left.
+
+        Examples
+        --------
+        >>> oc.RunDirectory(RUN).status().rows["state"]
+        'finished'
+        """
         from octoscope.cluster.progress import summary
         from octoscope.store.progress_file import last_seen
 
         return RunStatus(summary(self._root), last_seen(self._root))
 
+    @extras_needed()
     def follow(self) -> None:
         """Print what the run's driver says until it ends: live on a terminal, else by lines."""
         from octoscope.cluster.progress import follow
@@ -109,6 +118,7 @@ class RunDirectory(Shown):
         with progress_to(quiet=False) as console:
             follow(self._root, console)
 
+    @extras_needed()
     def planned(self, *, overrides: Sequence[str] = (), address: str | None = None) -> PlannedRun:
         """Return the frozen plan, ready to continue: ``directory.planned().run()``.
 
@@ -137,11 +147,18 @@ class RunDirectory(Shown):
             return PlannedRun(config, replan(self._root), self._root)
 
     def verify(self) -> list[Fault]:
-        """Compare every object with its digest; returns faults: ``object`` and ``what``."""
+        """Compare every object with its digest; returns faults: ``object`` and ``what``.
+
+        Examples
+        --------
+        >>> oc.RunDirectory(RUN).verify()  # nothing is damaged
+        []
+        """
         from octoscope.store.manifest import verify
 
         return verify(self._root)
 
+    @extras_needed()
     def repair(
         self,
         *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from octoscope.api.opened_run import OpenedRun
+from octoscope.extras import extras_needed
 from octoscope.output_files import new_file, new_folder, require_new, require_outside
 
 
@@ -31,6 +32,7 @@ class RunOutputs(OpenedRun):
         """
         return self.results.report
 
+    @extras_needed()
     def write_report(
         self,
         path: str | Path,
@@ -58,6 +60,14 @@ class RunOutputs(OpenedRun):
         ------
         InputError
             If the file or folder may not be written, or the gene set or view was not declared.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     oc.open_run(RUN).write_report(f"{folder}/logit.html", view="logit")
+        ...     Path(folder, "logit.html").stat().st_size > 10_000
+        True
         """
         if by_model:
             from octoscope.report.pages_by_model import write_pages
@@ -71,12 +81,14 @@ class RunOutputs(OpenedRun):
 
             file.write_bytes(page(self.results, gene_set, view))
 
+    @extras_needed()
     def findings(self) -> list[str]:
         """Return what the run found, a sentence each: the headline of the report."""
         from octoscope.report.first_screen import sentences
 
         return sentences(self.results)
 
+    @extras_needed()
     def export(
         self,
         path: str | Path,

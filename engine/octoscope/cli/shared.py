@@ -28,6 +28,7 @@ from octoscope.errors import (
     in_one_line,
     of_the_system,
 )
+from octoscope.extras import MissingPackageError
 from octoscope.yaml_values import parse_yaml
 
 if TYPE_CHECKING:  # not imported for `octoscope --help`
@@ -185,11 +186,8 @@ def guarded(call: Callable[[], Any]) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing in ("", "octoscope"):
             raise
-        extra = "gnn" if missing in ("sklearn", "torch_geometric") else "run"
         err.print(
-            f"[bold]error:[/bold] this command needs {escape(missing)}, which is not installed. "
-            f"Fix: pip install 'octoscope\\[{extra}]'",
-            soft_wrap=True,
+            f"[bold]error:[/bold] {escape(str(MissingPackageError(missing)))}", soft_wrap=True
         )
         return 1
     except ImportError as error:  # a library that cannot be mapped into memory, too
