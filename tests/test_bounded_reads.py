@@ -190,10 +190,35 @@ def test_a_table_that_inflates_is_named_before_it_takes_memory(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # kB
 
 
+@pytest.mark.parametrize("kind", ["list", "struct", "map"])
+def test_text_inside_nested_columns_counts(tmp_path: Path, kind: str) -> None:
+    """Red: only text of plain columns counts. One text of 1 MB, 3,000 times: 3 GB of 0.1 MB."""
+    text = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(3_000, np.int32)), pa.array(["G" * (1 << 20)])
+    )
+    numbers = pa.array(np.arange(3_000))
+    ends = pa.array(np.arange(3_001, dtype=np.int32))
+    nested = {
+        "list": lambda: pa.ListArray.from_arrays(ends, text),
+        "struct": lambda: pa.StructArray.from_arrays([text, numbers], ["k", "v"]),
+        "map": lambda: pa.MapArray.from_arrays(ends, numbers, text),
+    }
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": nested[kind](), "b": numbers}), path, store_schema=False)
+    assert path.stat().st_size < 1 << 20
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(
+        InputError, match=r"t\.parquet: has .* 3,000 rows take .* in memory\. Fix: "
+    ):
+        read_parquet(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 19  # kB
+
+
 def test_a_sound_table_is_read_as_pandas_does(tmp_path: Path) -> None:
     frame = pd.DataFrame({
         "text": ["a", None, "b", "a"], "number": [1.5, 2, np.nan, 4], "whole": [1, 2, 3, 4],
         "coded": pd.Categorical(["x", "y", "x", "x"]), "lists": [["a"], [], None, ["b", "c"]],
+        "words": [{"k": "a", "v": ["x", "y"]}, None, {"k": None, "v": []}, {"k": "b", "v": ["x"]}],
         "nothing": [None] * 4, "bytes": [b"a", b"b", b"c", None],
     }, index=["k", "l", "m", "n"])  # fmt: skip
     frame.to_parquet(tmp_path / "t.parquet")
@@ -249,6 +274,23 @@ def test_a_table_of_p_values_in_plain_text_has_a_bound(
     monkeypatch.setattr(p_value_tables, "TEXT_TABLE", 1000)
     with pytest.raises(InputError, match=r"p\.tsv: has more than 1,000 .*as Parquet"):
         p_values_of(path, frame)
+
+
+@pytest.mark.parametrize("reader", ["pairs", "aliases", "p-values"])
+def test_a_line_without_end_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    """Red: a line of 3 GB is read whole, because the table may have 4 GB."""
+    monkeypatch.setattr(bounded_reads, "MOST", 4 << 20)
+    path, frame = tmp_path / "t.tsv", pd.DataFrame({"perturbed": ["G"], "target": ["H"]})
+    read, header = {
+        "pairs": (lambda: read_pairs(path, ("a", "b")), b"a\tb\n"),
+        "aliases": (lambda: read_aliases(path), b"alias\tensembl\n"),
+        "p-values": (lambda: p_values_of(path, frame), b"perturbed\tG\n"),
+    }[reader]
+    path.write_bytes(header + b"G\t1\n" * 1000 + b"H\t" + b"1" * (6 << 20) + b"\n")
+    with pytest.raises(InputError, match=r"t\.tsv: has a line of more than 4,194,304 bytes"):
+        read()
 
 
 def test_plain_text_has_a_bound_where_it_is_read_whole(

@@ -82,11 +82,11 @@ def read_whole(path: Path) -> bytes:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that ends in an error where it gives more bytes than it may."""
+    """A stream that ends in an error where it, or a line of it, has more bytes than it may."""
 
-    def __init__(self, stream: Any, where: str, most: int, fix: str) -> None:
+    def __init__(self, stream: Any, where: str, most: int, fix: str, line: int | None) -> None:
         self._stream, self._where, self._most, self._fix = stream, where, most, fix
-        self._bytes = 0
+        self._line, self._bytes, self._of_line = line, 0, 0
 
     def readable(self) -> bool:
         return True
@@ -97,6 +97,11 @@ class _Bounded(io.RawIOBase):
         if self._bytes > self._most:
             what = f"has more than {self._most:,} bytes, inflated"
             raise InputError(self._where, what, self._fix)
+        last = part.rfind(b"\n")
+        self._of_line = len(part) - last - 1 if last >= 0 else self._of_line + len(part)
+        if self._line is not None and self._of_line > self._line:
+            what = f"has a line of more than {self._line:,} bytes"
+            raise InputError(self._where, what, "repair the line, or download the file again")
         buffer[: len(part)] = part
         return len(part)
 
@@ -115,13 +120,15 @@ def bounded(stream: Any, where: str, packed: int, most: int | None = None) -> io
     packed
         Bytes of the file.
     most
-        Bytes that it may have in any case; None: as packed text may.
+        Bytes that a table in text may have in any case, each line 64 MB of them; None: as packed
+        text may.
     """
     inflated = max(FREE, INFLATES * packed)
     fix = f"it inflates more than {INFLATES} times: unpack it and look at what it holds"
     if most is not None and most < inflated:
         inflated, fix = most, "give fewer rows, or write the table as Parquet"
-    return io.BufferedReader(_Bounded(stream, where, inflated, fix), _BUFFER)
+    line = None if most is None else MOST
+    return io.BufferedReader(_Bounded(stream, where, inflated, fix, line), _BUFFER)
 
 
 @contextmanager
@@ -199,19 +206,42 @@ def require_inflated(stated: int, packed: int, where: str, rows: int) -> None:
 
 
 def text_bytes(column: Any) -> int:
-    """Return how many bytes the text of a coded Arrow array takes when it is no longer coded."""
+    """Return how many bytes the coded text of an Arrow array takes when it is no longer coded.
+
+    Text inside lists, structs and maps counts too.
+    """
     import pyarrow.compute as pac
-
-    lengths = pac.take(pac.binary_length(column.dictionary), column.indices)
-    return int(pac.sum(lengths).as_py() or 0)
-
-
-def coded_text(schema: Any) -> list[str]:
-    """Return the columns of an Arrow schema that hold text which is not coded yet."""
     from pyarrow import types
 
-    kinds = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
-    return [field.name for field in schema if any(kind(field.type) for kind in kinds)]
+    kind = column.type
+    if types.is_dictionary(kind):
+        lengths = pac.take(pac.binary_length(column.dictionary), column.indices)
+        return int(pac.sum(lengths).as_py() or 0)
+    if types.is_struct(kind):
+        return sum(text_bytes(column.field(i)) for i in range(kind.num_fields))
+    if types.is_map(kind):
+        return text_bytes(column.keys) + text_bytes(column.items)
+    return text_bytes(column.flatten()) if types.is_nested(kind) else 0
+
+
+def coded_text(file: Any) -> list[str]:
+    """Return the paths of the columns of a Parquet file that hold text which is not coded yet.
+
+    Parameters
+    ----------
+    file
+        ``pyarrow.parquet.ParquetFile``.
+    """
+    from pyarrow import types
+
+    schema, fields, paths = file.schema, file.schema_arrow, []
+    coded = {field.name for field in fields if types.is_dictionary(field.type)}
+    for i in range(len(schema)):
+        column = schema.column(i)
+        is_text = column.physical_type == "BYTE_ARRAY"
+        if is_text and column.path.partition(".")[0] not in coded and column.path not in coded:
+            paths.append(column.path)
+    return paths
 
 
 def parquet_table(
@@ -247,12 +277,15 @@ def parquet_table(
     require_parquet(file, packed, where, columns)
     names = file.schema_arrow.names if columns is None else list(columns)
     schema = pa.schema([file.schema_arrow.field(n) for n in names], file.schema_arrow.metadata)
-    text = coded_text(schema)
+    text = coded_text(file)
     if text:
         file = pq.ParquetFile(source, read_dictionary=text)
     table = file.read(columns=None if columns is None else names)
-    chunks = [chunk for name in text for chunk in table[name].chunks]
-    stated = sum(text_bytes(chunk) for chunk in chunks if pa.types.is_dictionary(chunk.type))
+    stated = sum(
+        text_bytes(chunk)
+        for field in schema if not pa.types.is_dictionary(field.type)
+        for chunk in table[field.name].chunks
+    )  # fmt: skip
     require_inflated(table.nbytes + stated, packed, where, table.num_rows)
     return table.cast(schema) if text else table
 

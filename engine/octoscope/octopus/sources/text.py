@@ -253,7 +253,7 @@ def _parquet(
     try:
         file, packed, text = pq.ParquetFile(path), path.stat().st_size, 0
         require_parquet(file, packed, str(path), list(chosen))
-        file = pq.ParquetFile(path, read_dictionary=coded_text(file.schema_arrow))
+        file = pq.ParquetFile(path, read_dictionary=coded_text(file))
         for batch in file.iter_batches(columns=list(chosen)):
             counts.read += batch.num_rows
             for column in batch.columns:
