@@ -246,13 +246,14 @@ def test_the_e_value_is_that_of_vanderweele_and_ding() -> None:
 
 
 def test_numbers_of_a_comparison() -> None:
-    """Red: OR1(n / 2) - OR1(n) added; a two-sided p; p above 1 where error can leave 4^0.1."""
+    """Red: OR1(n / 2) - OR1(n) added; a two-sided p; p above 1, or above the 4^0.1 of error alone."""
     c = replace(BASE, or1=OddsRatio(0.2, 0.1), or1_halves=(0.3, 0.5))
     assert c.or1_half == pytest.approx(0.4)
     assert c.or1_extrapolated == pytest.approx(0.0)
     not_enriched = replace(c, or0=OddsRatio(-0.1, 0.1))  # error leaves nothing
-    assert not_enriched.p == pytest.approx(0.0234, abs=2e-4)  # one side of t = 2, 199 degrees
-    assert c.p == pytest.approx(0.2701, abs=2e-4)  # t = 2 - 0.1 log 4 / 0.1
+    # one side of t = 2 - log 1.1 / 0.1, 199 degrees of freedom
+    assert not_enriched.p == pytest.approx(0.1482, abs=2e-4)
+    assert c.p == pytest.approx(0.6326, abs=2e-4)  # t = 2 - (log 1.1 + 0.1 log 4) / 0.1
     assert c.or1_low_at_bound == pytest.approx(np.exp(0.2 - 0.1972) / 4**0.1, rel=1e-3)
     assert np.isnan(replace(c, or1=OddsRatio(0.2)).p)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from octoscope.analysis.controlled.comparison import Comparison
+from octoscope.analysis.controlled.comparison import SMALLEST_EXCESS, Comparison
 from octoscope.analysis.controlled.observed_expected import Ratio
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL, NO_MORE, NOT_ENRICHED
 
@@ -21,7 +21,6 @@ LARGEST_DRIFT = 1.5  # standard errors between half and quarter octaves
 WIDEST = 2.0  # upper limit of OR0 above which "not enriched" is not known
 LARGEST_Q = 0.05
 LEAST_RELIABILITY = 1 / 3  # of co-expression: below it, two thirds of its variance are error
-SMALLEST_EXCESS = 1.1  # of OR1 over the bound: strata of finite width leave some per cent
 SMALLEST_RATIO = 1.02  # of observed over expected edges: cells of finite width leave some per cent
 
 
@@ -69,25 +68,24 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
     drift = abs(c.refinement["quarter"][0] - c.refinement["half"][0])
     stable = drift < LARGEST_DRIFT * c.or1.se
     same_sign = all(half > 0 for half in c.or1_halves)
-    least = SMALLEST_EXCESS * c.bound
-    if low1 > least and q < LARGEST_Q:
+    if low1 > c.least and q < LARGEST_Q:
         if c.reliability < LEAST_RELIABILITY:
             return Verdict(CANNOT_TELL, _unreliable(c.reliability, n_cells))
         if not stable:
             return Verdict(CANNOT_TELL, "the odds ratio changes with the width of the bins")
         if not same_sign:
             return Verdict(CANNOT_TELL, "halves of the cells disagree")
-        if not np.exp(c.or1_extrapolated - c.or1.largest_se) > least:
+        if not np.exp(c.or1_extrapolated - c.or1.largest_se) > c.least:
             return Verdict(
                 CANNOT_TELL,
                 "measurement error may explain it: with ever more cells the odds ratio would be "
                 f"{np.exp(c.or1_extrapolated):.2f}, and less one standard error it is not above "
-                f"{least:.2f}",
+                f"{c.least:.2f}",
             )
         if c.ratios and not c.ratios[-1].low > SMALLEST_RATIO:
             return Verdict(CANNOT_TELL, _of_genes(c.ratios[-1]))
         return Verdict(BEYOND)
-    if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < least):
+    if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < c.least):
         return Verdict(NO_MORE)
     return Verdict(CANNOT_TELL, _unclear(c, q, low1, n_cells))
 
@@ -96,7 +94,7 @@ def _unclear(c: Comparison, q: float, limit: float, n_cells: int) -> str:
     """Say why an enrichment is neither explained nor beyond co-expression."""
     if np.isnan(c.bound):
         return "the reliability of co-expression is not known"
-    if limit > SMALLEST_EXCESS * c.bound:
+    if limit > c.least:
         return f"not significant among all layers, views and controls (q = {q:.2g})"
     if limit <= 1:
         return "too few edges: the interval holds both 1 and half of the enrichment"

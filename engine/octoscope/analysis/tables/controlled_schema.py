@@ -97,7 +97,7 @@ _CONTROLLED = (
     Column("smd_expression", "float64", "The same of the expression level"),
     Column("positivity", "float64", "Share of listed pairs with another pair in their stratum"),
     Column("positivity_edges", "float64", "Share of listed edges with another pair there"),
-    Column("p", "float64", "One-sided p-value of or1 above the bound; null: undefined"),
+    Column("p", "float64", "One-sided p-value of or1 above 1.1 times the bound; null: undefined"),
     Column(
         "q",
         "float64",
