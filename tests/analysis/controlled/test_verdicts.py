@@ -246,7 +246,7 @@ def test_the_e_value_is_that_of_vanderweele_and_ding() -> None:
 
 
 def test_numbers_of_a_comparison() -> None:
-    """Red: OR1(n / 2) - OR1(n) added; a two-sided p; p above 1, or above the 4^0.1 of error alone."""
+    """Red: OR1(n / 2) - OR1(n) added; a two-sided p; p above 1, or above 4^0.1 alone."""
     c = replace(BASE, or1=OddsRatio(0.2, 0.1), or1_halves=(0.3, 0.5))
     assert c.or1_half == pytest.approx(0.4)
     assert c.or1_extrapolated == pytest.approx(0.0)
