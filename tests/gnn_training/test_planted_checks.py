@@ -13,6 +13,7 @@ import torch
 from octoscope.cli.app import app
 from octoscope.errors import InputError
 from octoscope.gnn_training import planted_checks as module
+from octoscope.gnn_training import weighted_edges
 from octoscope.gnn_training.planted_checks import Check, case_checks
 from octoscope.gnn_training.train_config import TrainConfig
 from octoscope.link_prediction import evaluate_links, negatives, splits
@@ -37,7 +38,7 @@ def test_the_command_holds_on_the_embedded_network(tmp_path: Path) -> None:
     assert all(r["holds"] and r["low"] <= r["value"] <= r["high"] for r in rows.values())
     assert {graph for graph, _ in rows} == {
         "mirrors", "degree alone", "degree alone, models", "blocks", "signs by target",
-        "parallel edges",
+        "parallel edges", "gradients",
     }  # fmt: skip
     for graph, scorers in (("degree alone", FLOORS), ("degree alone, models", module.models_of())):
         assert {w for g, w in rows if g == graph} == {f"AUC of {scorer}" for scorer in scorers}
@@ -97,6 +98,27 @@ def test_a_test_edge_in_message_passing_turns_a_line(
     checks = list(case_checks("degree alone", degrees))
     assert "AUC of personalised_pagerank" in failing(checks)
     assert "AUC of stacked" in failing(checks)
+
+
+@pytest.mark.parametrize("case", ["parallel edges", "gradients"])
+@pytest.mark.parametrize("mistake", ["features", "edge weights"])
+def test_a_wrong_gradient_turns_its_line(
+    degrees: Degrees, monkeypatch: pytest.MonkeyPatch, case: str, mistake: str
+) -> None:
+    """The last entry of a matrix is left out on the way back."""
+    assert failing(list(case_checks(case, degrees))) == []
+    real = weighted_edges._Product.backward
+
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        of_x, of_values, *rest = real(ctx, gradient)
+        wrong = of_x if mistake == "features" else of_values
+        wrong[-1 if mistake == "edge weights" else int(wrong.abs().sum(1).argmax())] = 0
+        return of_x, of_values, *rest
+
+    monkeypatch.setattr(weighted_edges._Product, "backward", staticmethod(backward))
+    wrong = failing(list(case_checks(case, degrees)))
+    assert len(wrong) == 1
+    assert f"gradient of {mistake} " in wrong[0]
 
 
 def test_a_line_that_does_not_hold_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

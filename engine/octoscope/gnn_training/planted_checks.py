@@ -264,6 +264,37 @@ def _gradients(_degrees: Degrees, seed: int, _trained: _Trained) -> Iterator[Che
                     0.0, 1e-10, count)  # fmt: skip
 
 
+def _gradients_of_graph(degrees: Degrees, seed: int, _: _Trained) -> Iterator[Check]:
+    """Compare gradients over all edges of the graph with sums over edges, one column at a time.
+
+    A hundredth of the edges is there twice, and five vertices have none. With the mean
+    out_i = (sum over edges e into i of w_e x_src(e)) / d_i and g = d(sum of out^3) / d out / d_i,
+    the gradient of x_j is the sum over edges out of j of w_e g_dst(e), and that of w_e is
+    g_dst(e) . x_src(e).
+    """
+    rng = np.random.default_rng([seed, 11])
+    src, dst = by_degree(degrees, rng)
+    twice = rng.integers(0, len(src), len(src) // 100)
+    src, dst = np.concatenate([src, src[twice]]), np.concatenate([dst, dst[twice]])
+    n, width = degrees.n + 5, 4
+    features, weights = rng.normal(size=(n, width)), rng.random(len(src))
+    x, weight = torch.from_numpy(features.copy()), torch.from_numpy(weights.copy())
+    out = weighted_edges(src, dst, n).weighted(weight.requires_grad_()).mean(x.requires_grad_())
+    of_x, of_weight = torch.autograd.grad((out**3).sum(), (x, weight))
+    arrives = np.bincount(dst, minlength=n).clip(min=1)
+    true_of_x, true_of_weight = np.empty_like(features), np.zeros_like(weights)
+    for column, values in enumerate(features.T):
+        mean = np.bincount(dst, weights * values[src], n) / arrives
+        gradient = 3 * mean**2 / arrives
+        true_of_x[:, column] = np.bincount(src, weights * gradient[dst], n)
+        true_of_weight += gradient[dst] * values[src]
+    for what, value, truth in (("features", of_x.numpy(), true_of_x),
+                               ("edge weights", of_weight.numpy(), true_of_weight)):  # fmt: skip
+        difference = float(np.abs(value - truth).max() / np.abs(truth).max())
+        yield Check("gradients", f"gradient of {what} less that of sums, relative", difference,
+                    0.0, 1e-10, len(src))  # fmt: skip
+
+
 def _areas(evaluation: Evaluation) -> tuple[dict[str, float], int]:
     """Return the AUC of each scorer, and the number of test edges."""
     rows = evaluation.metrics.query("metric == 'auc' and stratum == 'all'")
@@ -274,4 +305,5 @@ def _areas(evaluation: Evaluation) -> tuple[dict[str, float], int]:
 CASES: dict[str, Callable[[Degrees, int, _Trained], Iterator[Check]]] = {
     "mirrors": _mirrors, "degree alone": _degree_alone, "degree alone, models": _models_of_degree,
     "blocks": _blocks, "signs by target": _signs, "parallel edges": _gradients,
+    "gradients": _gradients_of_graph,
 }  # fmt: skip
