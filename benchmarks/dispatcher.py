@@ -232,7 +232,7 @@ def seal(conn: Any, url: str) -> None:
     conn.send({"seconds": seconds, "peak": status("VmHWM") - before, "record_bytes": records})
 
 
-def bare(conn: Any, url: str, names: list[str], threads: int) -> None:
+def client(conn: Any, url: str, names: list[str], threads: int) -> None:
     """Put and get through the client alone."""
     objects = objects_at(url)
     objects.read("none")  # connects
@@ -248,7 +248,7 @@ def bare(conn: Any, url: str, names: list[str], threads: int) -> None:
 def roofline(url: str, actors: int, hosts: int, n: int, here: bool) -> dict[str, float]:
     """Return creates and gets per second that ``hosts`` processes get of the store."""
     shares = [[f"{hosts}/{h}/{i}/record.json" for i in range(n // hosts)] for h in range(hosts)]
-    runs = [Apart(bare, f"{url}/bare", s, actors // hosts, here=here) for s in shares]
+    runs = [Apart(client, f"{url}/client", s, actors // hosts, here=here) for s in shares]
     rates = {}
     for run in runs:
         run.conn.recv()

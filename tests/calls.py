@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 # Libraries of statistics, and the parts of others that are.
 STATISTICS = ("scipy.stats", "scipy.optimize", "sklearn", "statistics", "statsmodels")
@@ -96,18 +97,21 @@ def full_name(node: ast.AST, names: dict[str, str]) -> str | None:
     return None
 
 
-def imported(program: str) -> Iterator[tuple[int, str]]:
-    """Yield line and full name of everything that is imported: modules and what is in them."""
+@cache
+def imported(program: str) -> list[tuple[int, str]]:
+    """Return line and full name of everything that is imported: modules and what is in them."""
+    seen: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(program)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, a.name) for a in node.names)
+            seen += [(node.lineno, a.name) for a in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from ((node.lineno, f"{node.module}.{a.name}") for a in node.names)
+            seen += [(node.lineno, f"{node.module}.{a.name}") for a in node.names]
         elif isinstance(node, ast.Call) and re.fullmatch(
             r"(importlib\.)?import_module|__import__", ast.unparse(node.func)
         ):
             constants = [a.value for a in node.args if isinstance(a, ast.Constant)]
-            yield from ((node.lineno, str(value)) for value in constants)
+            seen += [(node.lineno, str(value)) for value in constants]
+    return seen
 
 
 def statistics_in(program: str) -> list[tuple[int, str]]:

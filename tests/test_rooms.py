@@ -15,6 +15,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import typer
+from octoscope.analysis.registry import analyses
+from octoscope.cli.app import app
+from octoscope.config import RunConfig
+from octoscope.config.declared import settings_of
+from octoscope.results.schema import RUN_TABLES
 
 from tests.calls import imported, statistics_in, writes_in
 
@@ -487,11 +493,12 @@ UNIVERSAL = {
 }  # fmt: skip
 # Words of earlier versions that the glossary replaced: in no part of a name.
 FORMER = {
-    "aside", "faithful", "fed", "found", "kin", "kinship", "rival", "rivals", "standing",
-    "stretches", "tally", "told", "voice", "voices", "wanted",
+    "aside", "bare", "drain", "drained", "drains", "facts", "faithful", "fed", "found", "heap",
+    "held", "kin", "kinship", "mend", "mended", "mends", "placed", "question", "questions",
+    "readings", "relabelled", "rival", "rivals", "standing", "stretches", "tally", "told", "voice",
+    "voices", "wanted",
 }  # fmt: skip
 KEPT = {
-    ("engine/octoscope/api/matrix.py", "asked"): "a parameter of the Python API",
     ("engine/octoscope/cluster/run_stats.py", "held"): "a key of the timeline that runs store",
 }
 
@@ -509,6 +516,12 @@ def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.name
 
 
+def former_words(name: str) -> set[str]:
+    """Return the former words in a name; held-out data are a term of the field."""
+    words = re.findall("[A-Z]?[a-z]+", name.replace("held_out", "").replace("held-out", ""))
+    return FORMER & {word.lower() for word in words}
+
+
 def universal_names(program: str) -> list[tuple[int, str]]:
     """Return line and name of what bears a universal word, or a former one as a part of it.
 
@@ -522,9 +535,7 @@ def universal_names(program: str) -> list[tuple[int, str]]:
         wrong += [
             (line, name)
             for line, name in set(bound)
-            if not name.startswith("test_")
-            and name not in UNIVERSAL
-            and FORMER & {part.lower() for part in re.findall("[A-Z]?[a-z]+", name)}
+            if not name.startswith("test_") and name not in UNIVERSAL and former_words(name)
         ]
     return sorted(wrong)
 
@@ -550,6 +561,43 @@ def place(left, right):
         (1, "n_voices"),
         (2, "RivalPairs"),
     ]
+
+
+def public_names() -> dict[str, list[str]]:
+    """Return what a user writes or reads: settings, tables, columns, commands, options, modules."""
+    tables = [*RUN_TABLES, *(table for a in analyses([]) for table in a.tables)]
+    names = {
+        "settings": [setting.name for setting in settings_of(RunConfig)],
+        "tables": [table.path for table in tables],
+        "columns": [column.name for table in tables for column in table.columns],
+        "modules": [str(path.relative_to(PACKAGE)) for path in modules()],
+        "commands": [],
+        "options": [],
+    }
+    groups = [typer.main.get_command(app)]
+    while groups:
+        for name, command in getattr(groups.pop(), "commands", {}).items():
+            names["commands"].append(name)
+            names["options"] += [o for p in command.params for o in p.opts]
+            groups.append(command)
+    return names
+
+
+def test_what_a_user_sees_bears_no_former_word() -> None:
+    """Aliases of one version stand in ``config/renamed.py`` alone; ``left_out`` is a plain term."""
+    wrong = {
+        (kind, name)
+        for kind, names in public_names().items()
+        for name in names
+        if former_words(name) or set(re.split(r"[^a-z]+", name)) & (UNIVERSAL - {"left"})
+    }
+    assert {kind: len(names) > 20 for kind, names in public_names().items()} == dict.fromkeys(
+        ("settings", "tables", "columns", "modules", "commands", "options"), True
+    )
+    assert wrong == set()
+    assert former_words("execution.hold") == set()  # a plain verb
+    assert former_words("compare.kinship") == {"kinship"}
+    assert former_words("--held-out") == set()
 
 
 def test_reading_a_run_needs_no_heavy_library() -> None:

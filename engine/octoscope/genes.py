@@ -218,11 +218,11 @@ def resolve_genes(
     if symbols is None:
         symbol = symbols_of_ensembl(ensembl)
     else:
-        symbol = np.array([_bare_symbol(s) for s in np.asarray(symbols)[column_of_gene]], object)
+        symbol = np.array([_symbol_alone(s) for s in np.asarray(symbols)[column_of_gene]], object)
     return GeneTable(ensembl, symbol), gene_of_column, report
 
 
-def _bare_symbol(symbol: object) -> str:
+def _symbol_alone(symbol: object) -> str:
     """Return a symbol without the prefix of a human genome; others keep theirs, and match none."""
     prefix, rest = without_genome(str(symbol))
     return rest if prefix and species_of(str(symbol)) == "human" else str(symbol)

@@ -35,7 +35,7 @@ def tops(readers: list[Callable[[], Tiles]], k: int) -> list[tuple[np.ndarray, n
     return lists
 
 
-def placed_of(
+def ranked_pairs_of(
     matrices: list[np.ndarray], eligible: list[np.ndarray], k: int
 ) -> tuple[RankedPairs, list[Callable[[], Tiles]]]:
     readers = [reader(m, e) for m, e in zip(matrices, eligible, strict=True)]
@@ -52,7 +52,7 @@ def test_agreement_equals_sorting_everything(seed: int, coarse: bool) -> None:
     if coarse:  # many ties
         matrices = [np.round(m) for m in matrices]
     eligible = [rng.random((n, n)) < 0.8 for _ in matrices]
-    ranked, readers = placed_of(matrices, eligible, ks[-1])
+    ranked, readers = ranked_pairs_of(matrices, eligible, ks[-1])
     agreed = agreement(ranked, dict(enumerate(readers)), ks, permutations=5, seed=0)
     ranks = [ranks_of(m, e) for m, e in zip(matrices, eligible, strict=True)]
     assert len(agreed.rows) == 6 * len(ks)
@@ -81,7 +81,7 @@ def test_medians_under_the_null_are_those_of_relabelled_genes() -> None:
     n = 40
     matrices = [rng.lognormal(size=(n, n)) for _ in range(2)]
     eligible = [np.ones((n, n), bool), rng.random((n, n)) < 0.9]
-    ranked, readers = placed_of(matrices, eligible, 100)
+    ranked, readers = ranked_pairs_of(matrices, eligible, 100)
     agreed = agreement(ranked, {1: readers[1]}, [100], permutations=7, seed=3)
     ranks = ranks_of(matrices[1].astype(np.float32), eligible[1])
     chosen = ranked.in_top_k(100)[0]
@@ -114,7 +114,7 @@ def test_more_permutations_where_none_reaches_the_median(monkeypatch: pytest.Mon
     shared = 1.5 * rng.normal(size=(60, 60))
     alike, other = [hubs(s) * np.exp(shared) for s in (0, 1)], hubs(11)
     every = np.ones((60, 60), bool)
-    ranked, readers = placed_of([*alike, other], [every] * 3, 100)
+    ranked, readers = ranked_pairs_of([*alike, other], [every] * 3, 100)
     few = agreement(ranked, {1: readers[1]}, [100], permutations=19, seed=0)
     agreed = agreement(
         ranked, {1: readers[1]}, [100], permutations=19, max_permutation_factor=5, seed=0
@@ -150,7 +150,7 @@ def test_each_group_of_genes_is_deleted_in_turn() -> None:
     rng = np.random.default_rng(0)
     matrices = [rng.normal(size=(30, 30)) for _ in range(2)]
     every = np.ones((30, 30), bool)
-    ranked, readers = placed_of(matrices, [every, every], 60)
+    ranked, readers = ranked_pairs_of(matrices, [every, every], 60)
     agreed = agreement(ranked, {1: readers[1]}, [60], permutations=2, seed=9)
     group = np.random.default_rng(10).integers(0, GROUPS, 30)
     chosen = ranked.in_top_k(60)[0]
@@ -169,7 +169,7 @@ def hubs(seed: int, n: int = 60) -> np.ndarray:
 def test_p_is_uniform_for_unrelated_matrices_with_hubs() -> None:
     every, p = np.ones((60, 60), bool), []
     for seed in range(200):
-        ranked, readers = placed_of([hubs(2 * seed), hubs(2 * seed + 1)], [every, every], 100)
+        ranked, readers = ranked_pairs_of([hubs(2 * seed), hubs(2 * seed + 1)], [every, every], 100)
         row = agreement(
             ranked, {1: readers[1]}, [100], permutations=59, max_permutation_factor=3, seed=seed
         ).rows[0]
@@ -184,7 +184,7 @@ def test_shared_pairs_are_found() -> None:
     shared = 1.5 * rng.normal(size=(60, 60))
     pair = [hubs(s) * np.exp(shared) for s in (0, 1)]
     every = np.ones((60, 60), bool)
-    ranked, readers = placed_of(pair, [every, every], 100)
+    ranked, readers = ranked_pairs_of(pair, [every, every], 100)
     row = agreement(ranked, {1: readers[1]}, [100], permutations=99, seed=0).rows[0]
     assert row["p"] == pytest.approx(0.01)
     assert row["median_quantile"] < row["null_low"]
@@ -194,7 +194,7 @@ def test_shared_pairs_are_found() -> None:
 
 def test_parts_join_to_the_whole() -> None:
     every = np.ones((60, 60), bool)
-    ranked, readers = placed_of([hubs(s) for s in range(3)], [every] * 3, 50)
+    ranked, readers = ranked_pairs_of([hubs(s) for s in range(3)], [every] * 3, 50)
     whole = agreement(ranked, dict(enumerate(readers)), [10, 50], permutations=4, seed=1)
     parts = [agreement(ranked, {i: r}, [10, 50], permutations=4, seed=1)
              for i, r in enumerate(readers)]  # fmt: skip
@@ -211,7 +211,7 @@ def test_spearman_is_scipys_over_pairs_known_to_both() -> None:
     n = 20
     matrices = [np.round(rng.normal(size=(n, n)), 1) for _ in range(3)]
     eligible = [np.ones((n, n), bool), rng.random((n, n)) < 0.7, rng.random((n, n)) < 0.7]
-    ranked, _ = placed_of(matrices, eligible, 40)
+    ranked, _ = ranked_pairs_of(matrices, eligible, 40)
     r, pairs = spearman(ranked)
     for a in range(3):
         for b in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from octoscope.analysis.auroc import auroc_test
-from octoscope.analysis.kernels import _count_relabelled
+from octoscope.analysis.kernels import _count_permuted
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.histograms import bins_of
 
@@ -73,7 +73,7 @@ def test_each_permutation_equals_brute_force_with_and_without_the_compiled_loop(
         areas.append(larger)
     expected = float(np.mean(areas))
     compiled = run_test(bins_of(values), eligible, vertices, adjacency, 37, 5)
-    monkeypatch.setattr("octoscope.analysis.auroc.count_relabelled", _count_relabelled)
+    monkeypatch.setattr("octoscope.analysis.auroc.count_permuted", _count_permuted)
     plain = run_test(bins_of(values), eligible, vertices, adjacency, 37, 5)
     assert compiled["n_permutations"] == 37
     assert compiled["null_mean"] == pytest.approx(expected, abs=1e-12)

@@ -58,11 +58,11 @@ def put_frame_07(root: Any, name: str, frame: pd.DataFrame, index: str = "index"
 
 def write_07(a: ad.AnnData, path: Path) -> Path:
     """Write h5ad or Zarr format 2 with the frames of anndata 0.7."""
-    bare = ad.AnnData(a.X, a.obs[[]], a.var[[]])
+    counts = ad.AnnData(a.X, a.obs[[]], a.var[[]])
     if path.suffix == ".h5ad":
-        bare.write_h5ad(path)
+        counts.write_h5ad(path)
     else:
-        write(bare, path, 2)
+        write(counts, path, 2)
     root = open_to_change(path)
     put_frame_07(root, "obs", a.obs)
     put_frame_07(root, "var", a.var, "feature_id")

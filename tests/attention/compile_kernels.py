@@ -51,12 +51,12 @@ def kind(name: str, floats: str) -> str:
 def compiled(kernel: Any, blocks: Blocks, flags: dict[str, Any], floats: str, target: int) -> Any:
     """Return a kernel compiled for a target, as a first launch would compile it."""
     constants = flags | {"BM": blocks.rows, "BN": blocks.columns}
-    signature, facts = {}, {}
+    signature, attributes = {}, {}
     for at, name in enumerate(kernel.arg_names):
         signature[name] = "constexpr" if name in constants else kind(name, floats)
         if signature[name].startswith("*"):
-            facts[(at,)] = [["tt.divisibility", 16]]
-    source = ASTSource(kernel, signature, constants, facts)
+            attributes[(at,)] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel, signature, constants, attributes)
     options = {"num_warps": blocks.warps, "num_stages": blocks.stages, "enable_fp_fusion": False}
     return triton.compile(source, target=GPUTarget("cuda", target, 32), options=options)
 

@@ -163,13 +163,13 @@ def test_a_worker_that_imports_another_octoscope(run: str, tmp_path: Path) -> No
     [("bare", "ModuleNotFoundError: No module named 'ray'"), ("none", "No such file or directory")],
 )
 def test_a_python_that_ray_cannot_start(run: str, tmp_path: Path, python: str, cause: str) -> None:
-    bare = str(tmp_path / "bare/bin/python")
+    python_path = str(tmp_path / "bare/bin/python")
     if python == "bare":
         command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")]
         subprocess.run(command, check=True)
-    text, seconds = start(run, bare)
-    assert f"a worker of tiny cannot start: {bare}: {cause}" in text
-    assert f"Install octoscope and what it needs for {bare} on every node" in text
+    text, seconds = start(run, python_path)
+    assert f"a worker of tiny cannot start: {python_path}: {cause}" in text
+    assert f"Install octoscope and what it needs for {python_path} on every node" in text
     assert seconds < 60
 
 

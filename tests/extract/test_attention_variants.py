@@ -206,8 +206,8 @@ def test_projections_of_weights_only_are_the_weights_alone(
     with torch.inference_mode():
         a, _ = net.layer(0, x, mask)
         # a pre-norm family projects normalised states: undo by giving the layer such a state
-        q_bare, k_bare = (torch.einsum("ntd,hed->nhte", x, w) for w in (w_q, w_k))
-        shift_q, shift_k = (a.q - q_bare), (a.k - k_bare)
+        q_weights, k_weights = (torch.einsum("ntd,hed->nhte", x, w) for w in (w_q, w_k))
+        shift_q, shift_k = (a.q - q_weights), (a.k - k_weights)
     if model in ("tiny", "scfoundation", "geneformer"):  # post-norm: only biases differ
         for shift in (shift_q, shift_k):
             assert float((shift - shift[:, :, :1]).abs().max()) < 1e-4

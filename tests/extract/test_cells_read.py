@@ -111,8 +111,8 @@ def test_a_record_says_what_its_unit_read(atlas: Path, tmp_path: Path) -> None:
     root, plan = planned(atlas, tmp_path)
     unit = plan.units_of("tiny", 0, 0)[1]
     (work,) = run(root, plan, "tiny", unit)
-    facts = json.loads(root.read(record_path(work)) or b"")["facts"]
-    read = facts[CELLS_READ]
+    metrics = json.loads(root.read(record_path(work)) or b"")["facts"]
+    read = metrics[CELLS_READ]
     assert read["first"] == unit.start
     assert read["ends"][-1] == unit.stop
     assert 10 in read["ends"]  # where a unit of the other model ends
@@ -125,8 +125,8 @@ def test_units_of_a_run_go_on_with_the_kind_of_its_plan(atlas: Path, tmp_path: P
     sample = Atlas(parse_config(tree_of(atlas), "c").atlas).sample(CRC32C)
     plan = plan.model_copy(update={"atlas": {**(plan.atlas or {}), "sample": sample}})
     (work,) = run(root, plan, "tiny", plan.units_of("tiny", 0, 0)[0])
-    facts = json.loads(root.read(record_path(work)) or b"")["facts"]
-    assert CRC32C in facts[CELLS_READ]
+    metrics = json.loads(root.read(record_path(work)) or b"")["facts"]
+    assert CRC32C in metrics[CELLS_READ]
     body = root.read_json("plan.json")
     body["atlas"]["sample"] = sample
     root.replace("plan.json", json.dumps(body).encode())

@@ -315,9 +315,9 @@ def test_damage_in_an_unfinished_run_is_withdrawn_and_resumed(
     completed = here("verify", str(run))
     assert completed.returncode == 1
     assert "missing" in completed.stderr
-    mended_ = here("repair", str(run))
-    assert mended_.returncode == 0, mended_.stderr
-    assert "1 units, 0 other pieces of work" in mended_.stdout
+    repair = here("repair", str(run))
+    assert repair.returncode == 0, repair.stderr
+    assert "1 units, 0 other pieces of work" in repair.stdout
     assert here("resume", str(run)).returncode == 0
     assert tables_of(run) == tables_of(finished_run)
     assert here("verify", str(run)).returncode == 0

@@ -351,9 +351,9 @@ def test_an_encoder_is_taken_from_another_checkpoint(tmp_path: Path, graph: GnnG
 
 
 def test_settings_and_graphs_that_do_not_fit_are_named(tmp_path: Path, graph: GnnGraph) -> None:
-    bare = replace(graph, relation=None, relations=())
+    unlabelled = replace(graph, relation=None, relations=())
     with pytest.raises(InputError, match="needs relations"):
-        train(bare, TrainConfig(head="transe"), tmp_path / "t")
+        train(unlabelled, TrainConfig(head="transe"), tmp_path / "t")
     with pytest.raises(InputError, match="states no split"):
         train(replace(graph, split=None), TrainConfig(), tmp_path / "t")
     weighing = TrainConfig(encoder="gcn", edge_encoder=4)

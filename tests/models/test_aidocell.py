@@ -224,9 +224,9 @@ def copied(tmp_path: Path) -> Path:
 def test_safetensors_and_a_bare_encoder_are_the_same(tmp_path: Path) -> None:
     path = copied(tmp_path)
     state = torch.load(path / "pytorch_model.bin", weights_only=True)
-    bare = {n.removeprefix("bert."): v.clone() for n, v in state.items() if n[:5] == "bert."}
+    unwrapped = {n.removeprefix("bert."): v.clone() for n, v in state.items() if n[:5] == "bert."}
     (path / "pytorch_model.bin").unlink()
-    save_file(bare, path / "model.safetensors")
+    save_file(unwrapped, path / "model.safetensors")
     assert all(r.ok for r in differences(path, BIAS, tmp_path))
 
 

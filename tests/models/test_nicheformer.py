@@ -166,14 +166,14 @@ def test_a_cell_without_genes_of_the_model_is_padding() -> None:
 def test_a_lightning_checkpoint_is_the_same_model(tmp_path: Path) -> None:
     """The authors' own class has no prefix, two more heads, and no buffer of positions."""
     state = load_file(CHECKPOINT / "model.safetensors")
-    bare = {n.removeprefix("nicheformer."): v for n, v in state.items() if not n.endswith(".pos")}
-    bare |= {
+    inner = {n.removeprefix("nicheformer."): v for n, v in state.items() if not n.endswith(".pos")}
+    inner |= {
         "pooler_head.weight": torch.ones(16, 16), "pooler_head.bias": torch.ones(16),
         "cls_head.weight": torch.ones(164, 16), "cls_head.bias": torch.ones(164),
     }  # fmt: skip
     settings = json.loads((CHECKPOINT / "config.json").read_text())
     file = tmp_path / "nicheformer.ckpt"
-    torch.save({"state_dict": bare, "hyper_parameters": settings}, file)
+    torch.save({"state_dict": inner, "hyper_parameters": settings}, file)
     assert family_of(file) == "nicheformer"
     options = OPTIONS | {"vocabulary": str(CHECKPOINT / "vocab.json")}
     assert all(r.ok for r in differences(file, DUMP, tmp_path, CELLS, options=options))

@@ -77,7 +77,7 @@ def test_the_bundle_gives_the_peers_gene_map(peer: Network) -> None:
 
 
 def test_the_bundle_answers_has_edges_as_the_peer(peer: Network) -> None:
-    want, facts = (
+    want, stated = (
         expected("has_edges"),
         json.loads((FIXTURE / "expected/expected.json").read_text()),
     )
@@ -85,10 +85,10 @@ def test_the_bundle_answers_has_edges_as_the_peer(peer: Network) -> None:
     assert described["mapped"].all()
     assert described["forward"].tolist() == want["has_edges"].tolist()
     assert described["reverse"].tolist() == want["has_edges_reversed"].tolist()
-    assert described["forward"].mean() == pytest.approx(facts["observed_rate_mapped"])
+    assert described["forward"].mean() == pytest.approx(stated["observed_rate_mapped"])
     every = expected("query_gene_pairs")
     of_every = describe_genes(peer, every["from_gene"].to_numpy(), every["to_gene"].to_numpy())
-    assert of_every["mapped"].sum() == facts["n_mapped"]
+    assert of_every["mapped"].sum() == stated["n_mapped"]
     pairs = expected("has_edges_vertex_pairs")
     a, b = pairs["src"].to_numpy(), pairs["dst"].to_numpy()
     assert (a == b).sum() == 5  # self pairs are asked as well

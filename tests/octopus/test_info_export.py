@@ -47,18 +47,18 @@ def test_counts_are_the_peers(peer: Network) -> None:
     want = Counter(expected("edges")["relation_label"])
     named = {k for k in peer.meta["counts"]["by_relation"] if k in want}
     assert {"interactor -> interactor", "catalyst -> reactant"} <= named
-    facts = json.loads((FIXTURE / "expected/expected.json").read_text())
-    assert len(peer.index.keys) == facts["n_unique_directed_pairs"]
+    stated = json.loads((FIXTURE / "expected/expected.json").read_text())
+    assert len(peer.index.keys) == stated["n_unique_directed_pairs"]
     inside = np.unique(peer.genes["vertex"])
-    assert len(inside) == facts["n_gene_vertices"]
+    assert len(inside) == stated["n_gene_vertices"]
     n = len(inside)
     square = describe_vertices(peer, np.repeat(inside, n), np.tile(inside, n))["forward"]
     square = square.to_numpy().reshape(n, n)
-    assert square.sum() == facts["background_unique_directed_pairs"]
-    assert np.diagonal(square).sum() == facts["self_loops"]
+    assert square.sum() == stated["background_unique_directed_pairs"]
+    assert np.diagonal(square).sum() == stated["self_loops"]
     np.fill_diagonal(square, False)
     rate = square.sum() / (n * (n - 1))
-    assert rate == pytest.approx(facts["background_rate_unique_over_n_n1"])
+    assert rate == pytest.approx(stated["background_rate_unique_over_n_n1"])
 
 
 def test_graphml_opens_elsewhere_and_is_capped(peer: Network, tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
     assert "corrected, OmniPath" in completed.stdout
     assert "337 statements in the peer, 200 here" in completed.stdout.replace("\n", " ")
     info = here("octopus", "info", str(net), "--check", "--json")
-    facts = json.loads(info.stdout)
-    assert facts["vertices"] == 260
-    assert {s["source"] for s in facts["sources"]} == set(open_network(net).sources)
+    stated = json.loads(info.stdout)
+    assert stated["vertices"] == 260
+    assert {s["source"] for s in stated["sources"]} == set(open_network(net).sources)
     alone = json.loads(here("octopus", "info", str(net), "--source", "TRRUST", "--json").stdout)
     assert alone["connected pairs (unordered)"] == 153
     pairs = FIXTURE / "expected/query_gene_pairs.parquet"

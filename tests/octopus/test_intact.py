@@ -88,10 +88,10 @@ def test_intact_reads_each_interaction_own_facts(tmp_path: Path) -> None:
     assert sorted(record.species) == ["aaa_human", "bbb"]
     assert set(record.identifiers["identifier"]) == {"P11111", "P22222"}
     assert record.evidence is not None
-    facts = record.evidence.to_pylist()
-    assert len(facts) == 1
-    assert facts[0]["interaction_method_biochemical"] == 1  # of its own experiment
-    assert facts[0]["n_publications"] == 1
+    evidence = record.evidence.to_pylist()
+    assert len(evidence) == 1
+    assert evidence[0]["interaction_method_biochemical"] == 1  # of its own experiment
+    assert evidence[0]["n_publications"] == 1
     assert record.counts.dropped == {
         "negative interaction": 1, "not one bait with some preys of the organism": 1,
     }  # fmt: skip

@@ -121,8 +121,8 @@ def test_a_run_may_ask_for_a_view(built: dict[str, Path]) -> None:
     what = replace(INDEPENDENT, sources=("STRING", "TRRUST"))
     assert (opened.pair_keys == view(whole, what).pair_keys).all()
     assert (open_view(path).pair_keys == whole.pair_keys).all()
-    facts = [network_summary(path, s, i) for s in (None, ["TRRUST"]) for i in (False, True)]
-    assert len({f["sha256"] for f in facts}) == 3  # TRRUST has no evidence to take out
-    assert facts[1]["name"] == "fixture (without co-expression evidence)"
-    assert facts[3]["name"] == "fixture (TRRUST; without co-expression evidence)"
-    assert facts[2]["pairs"] == 153
+    summaries = [network_summary(path, s, i) for s in (None, ["TRRUST"]) for i in (False, True)]
+    assert len({f["sha256"] for f in summaries}) == 3  # TRRUST has no evidence to take out
+    assert summaries[1]["name"] == "fixture (without co-expression evidence)"
+    assert summaries[3]["name"] == "fixture (TRRUST; without co-expression evidence)"
+    assert summaries[2]["pairs"] == 153

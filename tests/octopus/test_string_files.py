@@ -149,9 +149,9 @@ def test_other_organisms(tmp_path: Path) -> None:
         aliases(names, V12, "10090."))}}}  # fmt: skip
     with pytest.raises(InputError, match="or set taxon: 10090 in the build configuration"):
         build_from(tree, tmp_path / "human")
-    bare = links_of(tmp_path / "bare.txt", "links", "")
+    empty = links_of(tmp_path / "empty.txt", "links", "")
     with pytest.raises(InputError, match="'ENSP00000990000' has no taxon in front"):
-        read_string(bare, names, "x", "corrected")
+        read_string(empty, names, "x", "corrected")
     net = open_network(build_from(tree | {"taxon": 10090}, tmp_path / "mouse", loud=True))
     assert len(net.pair_keys) == len(PAIRS)
     for name, taxon, message in (

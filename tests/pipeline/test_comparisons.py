@@ -144,8 +144,8 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
             top.update(*block)
         best = top.result()
         tops.append((best.query.astype(np.int64), best.key.astype(np.int64)))
-    placed = rank_pairs(readers, *union(tops, len(genes)), n_genes=len(genes))
-    q = placed.quantiles[1][placed.in_top_k(50)[0]]
+    ranked = rank_pairs(readers, *union(tops, len(genes)), n_genes=len(genes))
+    q = ranked.quantiles[1][ranked.in_top_k(50)[0]]
     agreed = table(compared, "tables/agreement")
     row = agreed[
         (agreed["category"] == "macrophage") & (agreed["gene_set"] == "shared")

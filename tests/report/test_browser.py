@@ -126,9 +126,9 @@ def test_the_first_screen_says_what_was_asked_found_refused_and_not_shown(
     tops = [box["y"] for box in order if box]
     assert tops == sorted(tops)
     assert len(tops) == 4
-    question = page.locator("#asked").inner_text()
+    introduction = page.locator("#asked").inner_text()
     for words in ("tiny", "small.zarr", "48 of 48 cells", "2 categories", "set panel", "OmniPath"):
-        assert words in question
+        assert words in introduction
     first = page.locator("article.finding").inner_text()
     results = Results.open(finished_run)
     row = findings(results, "panel", "marginal").iloc[0]

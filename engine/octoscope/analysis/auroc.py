@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 
 from octoscope.analysis import statistics
-from octoscope.analysis.kernels import count_relabelled
+from octoscope.analysis.kernels import count_permuted
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.histograms import (
     BINS,
@@ -67,11 +67,11 @@ def auroc_test(
 
     def permute(permutations: int, seed: int) -> np.ndarray:
         null = np.full((permutations, 3), np.nan)
-        relabelled = map(pairs.of_gene_labels, pairs.permutations(permutations, seed))
+        permuted = map(pairs.of_gene_labels, pairs.permutations(permutations, seed))
         for first in range(0, permutations, AT_ONCE):
-            genes = np.stack(list(islice(relabelled, AT_ONCE)))
+            genes = np.stack(list(islice(permuted, AT_ONCE)))
             counts = np.zeros((len(genes), len(every) + 1), np.int64)
-            count_relabelled(bins, starts, keys, genes, np.argsort(genes, 1), counts)
+            count_permuted(bins, starts, keys, genes, np.argsort(genes, 1), counts)
             for d, permuted_edges in enumerate(counts[:, 1:], first):
                 others = every - permuted_edges
                 null[d] = (

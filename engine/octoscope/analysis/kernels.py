@@ -194,7 +194,7 @@ def add_by_column(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None
             sums[j] += value if used[j] else 0.0
 
 
-def _count_relabelled(
+def _count_permuted(
     bins: np.ndarray,
     starts: np.ndarray,
     keys: np.ndarray,
@@ -207,8 +207,8 @@ def _count_relabelled(
         of_permutation += np.bincount(bins[queries, gene[keys]], minlength=len(of_permutation))
 
 
-@compiled(fallback=_count_relabelled)
-def count_relabelled(
+@compiled(fallback=_count_permuted)
+def count_permuted(
     bins: np.ndarray,
     starts: np.ndarray,
     keys: np.ndarray,

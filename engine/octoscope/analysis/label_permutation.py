@@ -86,10 +86,10 @@ class Null:
             step = max(1, _AT_ONCE // max(len(used), 1))
             for at in range(first, stop, step):
                 here = slice(at, min(at + step, stop))
-                relabelled = np.stack(
+                permuted = np.stack(
                     [self._relabel(d, strata) for d in range(here.start, here.stop)]
                 )
-                q, j = (relabelled[:, end] for end in ends)
+                q, j = (permuted[:, end] for end in ends)
                 quantiles = matrix.at(q, j)
                 for row, pairs in zip(rows, sets, strict=True):
                     part = quantiles[:, pairs]

@@ -176,10 +176,10 @@ class _Test:
         for collected, where in ((self._moved, self._to), (self._under, self._back)):
             out = np.empty((len(where), len(self._codes)), np.float32)
             for row, p in zip(out, where, strict=True):
-                row[:] = at(self._relabelled(p))
+                row[:] = at(self._permuted(p))
             collected.append(out)
 
-    def _relabelled(self, p: np.ndarray) -> np.ndarray:
+    def _permuted(self, p: np.ndarray) -> np.ndarray:
         query, key = np.divmod(self._codes, self._n)
         return p[query].astype(np.int64) * self._n + p[key]
 

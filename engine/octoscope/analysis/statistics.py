@@ -333,12 +333,12 @@ def qap_correlations(
     x = np.where(use_x, x - x[use_x].mean() if use_x.any() else 0.0, 0.0)
     y = np.where(use_y, y - y[use_y].mean() if use_y.any() else 0.0, 0.0)
     for b in range(n):
-        out[b] = _pearson(_relabelled_moments(x, y, u, v, strata.permutation(rng)))
+        out[b] = _pearson(_permuted_moments(x, y, u, v, strata.permutation(rng)))
     return out
 
 
 @compiled()
-def _relabelled_moments(
+def _permuted_moments(
     x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, p: np.ndarray
 ) -> np.ndarray:
     """Return [6] moments of x and y[p][:, p] over pairs used by both; no copy of y is made."""

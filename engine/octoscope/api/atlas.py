@@ -78,16 +78,16 @@ class Atlas(Shown):
         """
         return self.reader.read(np.asarray(cells)).counts
 
-    def _facts(self) -> Mapping[str, Any]:
-        facts = {
+    def _entries(self) -> Mapping[str, Any]:
+        entries = {
             "path": self.reader.config.path,
             "cells": f"{len(self.cell_ids):,}",
             "genes": f"{len(self.reader.genes):,}",
             "counts": self.reader.counts_source,
         }
         if self.reader.config.category_key:
-            facts["categories"] = some([str(c) for c in self.categories["category"]])
-        return facts
+            entries["categories"] = some([str(c) for c in self.categories["category"]])
+        return entries
 
 
 def open_atlas(

@@ -140,7 +140,7 @@ class DescribedNetwork(Shown):
         with new_file(Path(path), force=force) as file:
             file.write_bytes(network_page(self.graph))
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         unknown = self.graph.meta.get(NOT_KNOWN, ())
         return {
             "name": self.graph.meta.get("name", "network"),

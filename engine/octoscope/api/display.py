@@ -8,19 +8,19 @@ from typing import Any
 
 
 class Shown:
-    """Gives an object a short ``repr`` and an HTML one from its ``_facts``."""
+    """Gives an object a short ``repr`` and an HTML one from its ``_entries``."""
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        facts = ", ".join(f"{name}={value}" for name, value in self._facts().items())
-        return f"<{type(self).__name__} {facts}>"
+        entries = ", ".join(f"{name}={value}" for name, value in self._entries().items())
+        return f"<{type(self).__name__} {entries}>"
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th scope='row' style='text-align:left'>{escape(str(name))}</th>"
             f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
-            for name, value in self._facts().items()
+            for name, value in self._entries().items()
         )
         return f"<table><caption>{type(self).__name__}</caption><tbody>{rows}</tbody></table>"

@@ -73,7 +73,7 @@ class Graph(Shown):
             raise InputError(self.path, "is such a folder already", "use it as it is")
         write_graph(self.graph, self.identifiers, Path(folder))
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         return self.summary()
 
 
@@ -232,7 +232,7 @@ class Gnn(Shown):
         """
         return relation_geometry(self.checkpoint, permutations, seed)
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         description = self.describe()
         return {name: description[name] for name in ("encoder", "layers", "width", "head")}
 

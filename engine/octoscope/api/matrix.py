@@ -120,12 +120,12 @@ class Matrix(Shown):
         """
         return self if self.view.endswith(ABSOLUTE) else replace(self, view=self.view + ABSOLUTE)
 
-    def blocks(self, asked: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, values [rows, genes] float32); NaN where a pair is not eligible.
 
         Parameters
         ----------
-        asked
+        rows
             [rows] positions of rows; only the stored tiles that hold one of them are read, and
             their blocks yielded whole. None: all.
 
@@ -136,7 +136,7 @@ class Matrix(Shown):
         [0, 32]
         """
         every = np.arange(self.shape[0])
-        for first, values, eligible in self._matrix.values(every, self.view, asked):
+        for first, values, eligible in self._matrix.values(every, self.view, rows):
             yield first, np.where(eligible, values, np.float32(np.nan))
 
     @extras_needed()
@@ -252,7 +252,7 @@ class Matrix(Shown):
         unique = genes["symbol"].ne("") & ~genes["symbol"].duplicated(keep=False)
         return pd.Index(genes["symbol"].where(unique, genes["gene"]), name=None)
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         n = self.shape[0]
         return {
             "model": self.model,

@@ -83,7 +83,7 @@ class Model(Shown):
             "sha256": file_digests([*checkpoint_files(Path(self.path)), *m.files]),
         }
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         m = self.model
         return {
             "family": m.family,

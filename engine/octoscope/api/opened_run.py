@@ -128,7 +128,7 @@ class OpenedRun(Shown):
             )
         return layer
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         layers = sum(len(m.layers) for m in self.plan.models)
         state = "finished"
         if self.quarantined:

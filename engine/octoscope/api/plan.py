@@ -182,7 +182,7 @@ class PlannedRun(Shown):
         frozen.execute(address=address, quiet=quiet)
         return open_run(str(frozen.path))
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         needs, atlas = self.plan.needs, self.plan.atlas
         return {
             "title": self.config.title,

@@ -41,7 +41,7 @@ class RunStatus(Shown):
     rows: Mapping[str, Any]
     progress: Mapping[str, Any] | None
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         return self.rows
 
     def view(self) -> RenderableType | None:
@@ -193,5 +193,5 @@ class RunDirectory(Shown):
         with progress_to(quiet) as console:
             return repair_run(self._root, console, dry=dry_run, address=address, steal=steal)
 
-    def _facts(self) -> Mapping[str, Any]:
+    def _entries(self) -> Mapping[str, Any]:
         return {"path": self.path, "state": "finished" if self.finished else "unfinished"}

@@ -232,9 +232,9 @@ def files_of(arrays: Iterable[Any], path: str) -> dict[str, CountFiles]:
 
 def _file_of(url: str) -> str:
     """Return the URL of an HDF5 file without a place inside it."""
-    bare, query, rest = url.partition("?")
-    inside = _HDF5_FILE.search(bare)
-    return (bare[: inside.end(1)] if inside else bare) + query + rest
+    address, query, rest = url.partition("?")
+    inside = _HDF5_FILE.search(address)
+    return (address[: inside.end(1)] if inside else address) + query + rest
 
 
 def _is_local(array: Any) -> bool:

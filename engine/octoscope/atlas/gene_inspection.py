@@ -74,8 +74,8 @@ def _look_at_names(
     var: Any, ids: np.ndarray, where: str, config: AtlasConfig, findings: Findings
 ) -> None:
     """Note ids that are no Ensembl ids, prefixes of genomes, and genes of several species."""
-    bare = [without_genome(str(i))[1] for i in ids]
-    foreign = [str(i) for i, name in zip(ids, bare, strict=True) if identifier_in(name) is None]
+    plain = [without_genome(str(i))[1] for i in ids]
+    foreign = [str(i) for i, name in zip(ids, plain, strict=True) if identifier_in(name) is None]
     if foreign:
         findings.warning(
             where,

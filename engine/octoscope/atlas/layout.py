@@ -116,11 +116,11 @@ def check_layout(
     arrays: list[ArrayCost], counts: str | None, root: Any, findings: Findings
 ) -> None:
     """Note what the arrays cost; ``counts`` is the place of the counts."""
-    bare = [a.array for a in arrays if not a.checksum]
-    if bare:
+    unchecked = [a.array for a in arrays if not a.checksum]
+    if unchecked:
         findings.warning(
             "store",
-            f"no checksum in {some_of(bare)}",
+            f"no checksum in {some_of(unchecked)}",
             "a changed bit can pass unseen; `octoscope atlas convert` writes checksums",
         )
     if getattr(getattr(root, "metadata", None), "zarr_format", None) == 2:

@@ -55,8 +55,8 @@ def open_root(path: str) -> Any:
 
 def _opened(path: str) -> Any:
     if "://" in path:
-        bare = path.partition("?")[0].lower()
-        hit = next((e for e in _HDF5_NAMES if bare.endswith(e) or f"{e}/" in bare), None)
+        address = path.partition("?")[0].lower()
+        hit = next((e for e in _HDF5_NAMES if address.endswith(e) or f"{e}/" in address), None)
         return _unnamed(path) if hit is None else _remote_hdf5(path, hit)
     local = Path(path).expanduser()
     file = next((p for p in (local, *local.parents) if p.exists()), local)
@@ -109,18 +109,18 @@ def _remote_hdf5(url: str, suffix: str) -> Any:
 
     ``suffix``: where the path of the file ends and that of a group inside begins; '' for no group.
     """
-    bare, query, rest = url.partition("?")
-    at = bare.lower().index(suffix) + len(suffix) if suffix else len(bare)
-    inside = bare[at:].strip("/")
+    address, query, rest = url.partition("?")
+    at = address.lower().index(suffix) + len(suffix) if suffix else len(address)
+    inside = address[at:].strip("/")
     try:
-        handle = fsspec.open(bare[:at] + query + rest, "rb").open()
+        handle = fsspec.open(address[:at] + query + rest, "rb").open()
         head = handle.read(64)
         if not head.startswith(_HDF5):
             raise not_hdf5(url, head)
         handle.seek(-1, os.SEEK_END)
         handle.read(1)  # fails where the server gives whole files only
         handle.seek(0)
-        require_walkable(bare[:at] + query + rest, url)
+        require_walkable(address[:at] + query + rest, url)
         return _part(_hdf5_file(handle), inside, url)
     except InputError:
         raise

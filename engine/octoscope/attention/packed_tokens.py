@@ -65,18 +65,18 @@ class PackedTokens:
         q, k, genes, kept, ends = [], [], [], [], []
         attended = attended_tokens([part.mask for part in parts])
         for part in parts:
-            placed = _placed(part.layout, columns, part.q.device)
-            here, attended = attended[: len(placed.ends)], attended[len(placed.ends) :]
-            if (here != placed.ends[:, -1]).any():
-                c = int(np.flatnonzero(here != placed.ends[:, -1])[0])
+            order = _token_order(part.layout, columns, part.q.device)
+            here, attended = attended[: len(order.ends)], attended[len(order.ends) :]
+            if (here != order.ends[:, -1]).any():
+                c = int(np.flatnonzero(here != order.ends[:, -1])[0])
                 raise ValueError(
-                    f"{here[c]} keys are attended to, the layout places {placed.ends[c, -1]}"
+                    f"{here[c]} keys are attended to, the layout places {order.ends[c, -1]}"
                 )
-            q.append(_gathered(part.q, placed.queries))
-            k.append(_gathered(part.k, placed.keys))
-            genes.append(placed.genes)
-            kept.append(placed.ends[placed.ends[:, 0] > 0, 0])
-            ends.append(placed.ends[placed.ends[:, 0] > 0])
+            q.append(_gathered(part.q, order.queries))
+            k.append(_gathered(part.k, order.keys))
+            genes.append(order.genes)
+            kept.append(order.ends[order.ends[:, 0] > 0, 0])
+            ends.append(order.ends[order.ends[:, 0] > 0])
         if len({part.scale for part in parts}) > 1:
             raise ValueError("batches of one layer have one scale")
         of_cells = np.concatenate(ends)
@@ -120,7 +120,7 @@ class PackedTokens:
 
 
 @dataclass(frozen=True)
-class _Placed:
+class _TokenOrder:
     """Flat indices [cells x tokens] of a batch's queries and keys in order; see PackedTokens.
 
     Indices that select are int32, on the device.
@@ -132,7 +132,7 @@ class _Placed:
     ends: np.ndarray
 
     @classmethod
-    def of(cls, layout: BatchLayout, columns: int, device: torch.device) -> _Placed:
+    def of(cls, layout: BatchLayout, columns: int, device: torch.device) -> _TokenOrder:
         panel, special = layout.panel, layout.special
         last = np.iinfo(np.int64).max
         beyond = int(panel.max(initial=0)) + 1
@@ -148,15 +148,15 @@ class _Placed:
         return cls(queries, keys, panel.ravel()[at_q], ends)
 
 
-_PLACED: WeakKeyDictionary[BatchLayout, dict[tuple[int, torch.device], _Placed]]
-_PLACED = WeakKeyDictionary()
+_ORDERS: WeakKeyDictionary[BatchLayout, dict[tuple[int, torch.device], _TokenOrder]]
+_ORDERS = WeakKeyDictionary()
 
 
-def _placed(layout: BatchLayout, columns: int, device: torch.device) -> _Placed:
+def _token_order(layout: BatchLayout, columns: int, device: torch.device) -> _TokenOrder:
     """Return where a batch's tokens go, worked out once for all layers."""
-    kept = _PLACED.setdefault(layout, {})
+    kept = _ORDERS.setdefault(layout, {})
     if (columns, device) not in kept:
-        kept[columns, device] = _Placed.of(layout, columns, device)
+        kept[columns, device] = _TokenOrder.of(layout, columns, device)
     return kept[columns, device]
 
 

@@ -173,9 +173,9 @@ class _MicroBatch:
         Each cell has places of its own, so nothing is added in an order that could vary.
         """
         (cell,) = self._sent([self._tokens.cell])
-        placed = values.new_zeros((len(values), self._tokens.cells, self._genes))
-        placed[:, cell.long(), self._gene.long()] = values
-        return placed.sum(1, dtype=torch.float64)
+        by_gene = values.new_zeros((len(values), self._tokens.cells, self._genes))
+        by_gene[:, cell.long(), self._gene.long()] = values
+        return by_gene.sum(1, dtype=torch.float64)
 
     def _add_whole(
         self, rows: tuple[Any, ...], factors: tuple[Any, ...], flags: dict[str, Any], blocks: Blocks

@@ -156,14 +156,14 @@ class RunStats:
         with self._lock:
             now = self._clock()
             actor = self.actors.setdefault(name, Actor(name, counted=now))
-            self._count_held(actor, now)
+            self._count_seconds(actor, now)
             actor.state = {"started": "idle"}.get(what, what)
             actor.since = now
             if process:
                 actor.where = f"{process['host']}:{process['pid']}"
                 actor.device, actor.gpus = process["device"], process["gpus"]
 
-    def _count_held(self, actor: Actor, now: float) -> None:
+    def _count_seconds(self, actor: Actor, now: float) -> None:
         if actor.state in ("idle", "running"):
             actor.held += now - actor.counted
         actor.counted = now
@@ -180,7 +180,7 @@ class RunStats:
         with self._lock:
             now = self._clock()
             for actor in self.actors.values():
-                self._count_held(actor, now)
+                self._count_seconds(actor, now)
             actors = list(self.actors.values())
             return {
                 "started": self.started,

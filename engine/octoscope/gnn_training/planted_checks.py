@@ -199,15 +199,15 @@ def _with_models(
     """Train models on pairs and return them beside a floor, on test edges of the same split."""
     rng, count = np.random.default_rng([seed, 8]), len(pairs[0])
     x = rng.normal(size=(degrees.n, FEATURES)).astype(np.float32)
-    bare = planted_links(
+    edges_alone = planted_links(
         degrees.n, *pairs, relations=RELATIONS,
         relation=rng.integers(len(RELATIONS), size=count).astype(np.int32),
     )  # fmt: skip
     graph = with_structure(replace(
-        bare.graph, x=x, vertex_features=tuple(f"random {i}" for i in range(FEATURES)),
+        edges_alone.graph, x=x, vertex_features=tuple(f"random {i}" for i in range(FEATURES)),
         edge_attr=rng.random((count, OF_EDGES), np.float32),
         edge_features=tuple(f"random {i}" for i in range(OF_EDGES)),
-        split=split_links(bare, seed=seed).part,
+        split=split_links(edges_alone, seed=seed).part,
     ))  # fmt: skip
     links, checkpoints = links_of(graph), []
     for name, config in trained.models.items():

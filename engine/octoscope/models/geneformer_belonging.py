@@ -201,13 +201,14 @@ def _warn_of_medians(dictionaries: Dictionaries) -> None:
     """
     tokens, medians = dictionaries.tokens, dictionaries.medians
     genes = [t for t in tokens if not t.startswith("<")]
-    bare = [g for g in genes if g not in medians]
+    lacking = [g for g in genes if g not in medians]
     file = next((f for f in dictionaries.files if "median" in f.name), dictionaries.folder)
     corpus, digest = _PUBLISHED.get(_digest(tokens), (None, None))
-    if bare:
+    if lacking:
         warn(
-            f"{file}: {len(bare):,} of {len(genes):,} genes with a token have no median "
-            f"({some(bare, 3)}) and are left out; the medians are of another corpus than the tokens"
+            f"{file}: {len(lacking):,} of {len(genes):,} genes with a token have no median "
+            f"({some(lacking, 3)}) and are left out; the medians are of another corpus than the "
+            "tokens"
         )
     elif digest and _digest({g: medians[g] for g in genes}) != digest:
         warn(

@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 
 from octoscope.genes import GeneTable
-from octoscope.models.ragged import placed
+from octoscope.models.ragged import moved_columns
 
 # A token is a gene, padding, or one of the families' special tokens.
 TOKEN_KINDS = ("gene", "pad", "cls", "eos", "cell", "class", "depth", "count", "context")
@@ -83,7 +83,7 @@ class GeneMatch:
     def model_counts(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
         """Return counts [cells, model genes], canonical, from counts [cells, atlas genes]."""
         n = len(self.genes)
-        parts = placed(counts.indptr, counts.indices, counts.data, self.model_gene, n)
+        parts = moved_columns(counts.indptr, counts.indices, counts.data, self.model_gene, n)
         matrix = sparse.csr_matrix(parts, shape=(counts.shape[0], n))
         matrix.has_canonical_format = True
         return matrix

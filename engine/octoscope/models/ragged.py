@@ -70,7 +70,7 @@ def ranked(values: np.ndarray, indptr: np.ndarray, room: int) -> np.ndarray:
 
 
 @compiled()
-def placed(
+def moved_columns(
     indptr: np.ndarray, columns: np.ndarray, values: np.ndarray, new_column: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``data, indices, indptr`` of a CSR matrix whose columns go to ``new_column``.

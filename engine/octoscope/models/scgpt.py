@@ -169,10 +169,10 @@ class ScGPT:
         batch_norm, state = split_batch_norm(
             state, settings.batch, args.d, where=where, device=device
         )
-        flag, reading, state = split_flags(
+        flag, mode, state = split_flags(
             state, settings.pert_encoder, args.d, where=where, dtype=dtype, device=device
         )
-        settings = settings.model_copy(update={"base": files.base, "pert_encoder": reading})
+        settings = settings.model_copy(update={"base": files.base, "pert_encoder": mode})
         rows = table_rows(state, vocab, padded=settings.padded_table, files=files)
         weights = take_strict(
             state,

@@ -278,8 +278,8 @@ def tensors_of(path: Path, state: Any, *, finite: bool = True) -> dict[str, torc
             raise InputError(f"{path}: {name}", f"stored {what}", fix)
         if finite and not _is_finite(tensor):
             raise InputError(str(path), f"{name} {_NOT_FINITE}", _AGAIN)
-    bare = renamed(state, _without_wrappers, where=str(path))
-    return {name: tensor.detach() for name, tensor in bare.items()}
+    unwrapped = renamed(state, _without_wrappers, where=str(path))
+    return {name: tensor.detach() for name, tensor in unwrapped.items()}
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

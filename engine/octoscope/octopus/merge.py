@@ -96,7 +96,7 @@ def join_sources(
     label = joined_by_key(total, own["species"].to_numpy(int), key)
     count = int(label.max()) + 1 if total else 0
     every = best_identifiers(every.assign(species=label[every["species"].to_numpy(int)]))
-    placed = every.rename(columns={"species": "vertex"})
+    merged = every.rename(columns={"species": "vertex"})
     removed = 0
     participants: list[tuple[np.ndarray, ...] | None] = []
     used = np.zeros(count, bool)
@@ -107,7 +107,7 @@ def join_sources(
         if record.reactions is not None:
             rows = _participants(record.reactions, label, offset)
             if drop_cofactors:
-                gone = cofactor_rows(rows[0], rows[1], rows[3], placed)
+                gone = cofactor_rows(rows[0], rows[1], rows[3], merged)
                 removed += int(gone.sum())
                 rows = tuple(x[~gone] for x in rows)
             used[rows[1]] = True
@@ -116,10 +116,10 @@ def join_sources(
     statements = _statements(records, offsets, vertex[label], participants, vertex, mode)
     names = [n for r in records for n in r.species]
     labels = best_names(label, names, count)
-    placed = placed[used[placed["vertex"].to_numpy(int)]]
-    placed = placed.assign(vertex=vertex[placed["vertex"].to_numpy(int)]).reset_index(drop=True)
+    merged = merged[used[merged["vertex"].to_numpy(int)]]
+    merged = merged.assign(vertex=vertex[merged["vertex"].to_numpy(int)]).reset_index(drop=True)
     kept = [labels[i] for i in np.flatnonzero(used)]
-    typed = placed.rename(columns={"vertex": "species"})
+    typed = merged.rename(columns={"vertex": "species"})
     vertices = pd.DataFrame(
         {
             "vertex": np.arange(len(kept), dtype=np.int32),
@@ -128,7 +128,7 @@ def join_sources(
             "species_type": species_types(typed, len(kept)),
         }
     )
-    return Consensus(vertices, placed, _pathways(records, offsets, vertex[label]), statements,
+    return Consensus(vertices, merged, _pathways(records, offsets, vertex[label]), statements,
                      removed)  # fmt: skip
 
 
@@ -190,8 +190,8 @@ def _statements(
             parts.append(_of_pairs(record, offsets[i], vertex_of, mine, both_ways, mode))
         rows = participants[i]
         if record.reactions is not None and rows is not None:
-            placed = (rows[0], vertex[rows[1]], rows[2], rows[3])
-            parts.append(_of_reactions(record, record.reactions, placed, known, len(distinct)))
+            numbered = (rows[0], vertex[rows[1]], rows[2], rows[3])
+            parts.append(_of_reactions(record, record.reactions, numbered, known, len(distinct)))
         out.append(_concatenated(parts))
     return out
 

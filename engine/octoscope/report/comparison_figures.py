@@ -19,7 +19,7 @@ from octoscope.report.svg import Drawn, Tips, named, svg_text
 _COLOURS = ("#1f5fa8", "#c8641b", "#3a8a5b", "#8a4fa3", "#9aa4ae", "#b8862b", "#c04a6b", "#2b8a9a")
 
 
-Member = tuple[str, int]  # model and layer
+ModelLayer = tuple[str, int]  # model and layer
 
 
 def agreement_square(table: pd.DataFrame, label: str) -> Drawn:
@@ -31,7 +31,7 @@ def agreement_square(table: pd.DataFrame, label: str) -> Drawn:
     rows = records(table)
     ends = (("query_model", "query_layer"), ("eval_model", "eval_layer"))
     cells = [
-        (_member(row, *ends[0]), _member(row, *ends[1]), row["median_quantile"],
+        (_model_layer(row, *ends[0]), _model_layer(row, *ends[1]), row["median_quantile"],
          f"{named(row, *ends[0])} in {named(row, *ends[1])}: "
          + _square_text(row, "median_quantile", "median_quantile_min", "median_quantile_max"))
         for row in rows
@@ -53,7 +53,7 @@ def geometry_square(table: pd.DataFrame, label: str) -> Drawn:
     rows = records(table.dropna(subset=["spearman"]))
     cells = []
     for row in rows:
-        a, b = (_member(row, f"model_{side}", f"layer_{side}") for side in "ab")
+        a, b = (_model_layer(row, f"model_{side}", f"layer_{side}") for side in "ab")
         text = (
             f"{named(row, 'model_a', 'layer_a')} and {named(row, 'model_b', 'layer_b')}: "
             + _square_text(row, "spearman", "spearman_min", "spearman_max")
@@ -66,7 +66,7 @@ def geometry_square(table: pd.DataFrame, label: str) -> Drawn:
     return Drawn(svg, rows)
 
 
-def _member(row: Mapping[str, Any], model: str, layer: str) -> Member:
+def _model_layer(row: Mapping[str, Any], model: str, layer: str) -> ModelLayer:
     return str(row[model]), int(row[layer])
 
 
@@ -86,7 +86,7 @@ def _square_text(row: Mapping[str, Any], value: str, smallest: str, largest: str
 
 
 def _square(
-    cells: Sequence[tuple[Member, Member, float, str]],
+    cells: Sequence[tuple[ModelLayer, ModelLayer, float, str]],
     label: str,
     *,
     rows: str,

@@ -44,7 +44,7 @@ def content(results: Results, gene_set: str, view: str, view_text: str, network:
     """Return what the template of the first screen shows."""
     rows, attends, why = _findings(results, gene_set, view)
     return {
-        "asked": _question(results, gene_set, view, view_text, network),
+        "asked": _introduction(results, gene_set, view, view_text, network),
         "headline": headline(attends, why, bool(network)),
         "numbers": _numbers(attends, why, bool(network)),
         "findings": [finding(row, why) for row in rows],
@@ -54,7 +54,7 @@ def content(results: Results, gene_set: str, view: str, view_text: str, network:
     }
 
 
-def _question(results: Results, gene_set: str, view: str, view_text: str, network: str) -> str:
+def _introduction(results: Results, gene_set: str, view: str, view_text: str, network: str) -> str:
     plan = results.plan
     names = [m.name for m in plan.checkpoints]
     genes = max(len(m.gene_sets[gene_set]) for m in plan.models if gene_set in m.gene_sets)

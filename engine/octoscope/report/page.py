@@ -110,10 +110,10 @@ def _of_models(results: Results, gene_set: str, view: str, model: str | None) ->
     chosen_models = [m for m in plan.models if model in (None, m.name)]
     done = "stats" in results.tables
     models = [_model(results, m, gene_set, view, with_network) for m in chosen_models if done]
-    gene_data, genes_held = gene_search(results, gene_set, view, model)
+    gene_data, searchable = gene_search(results, gene_set, view, model)
     return {
         "gene_data": gene_data,
-        "genes_held": genes_held,
+        "searchable_genes": searchable,
         "library": table_library(),
         "methods": [(name, *text) for name, text in METHODS.items()],
         "config": config,

@@ -11,8 +11,8 @@ from octoscope.bounded_reads import bounded
 from octoscope.errors import InputError
 from octoscope.octopus.sources.mitab import is_mitab, read_mitab
 from octoscope.octopus.sources.open_text import begins_with, open_binary
-from octoscope.octopus.sources.psi_mi import Reading, record_of
-from octoscope.octopus.sources.psi_xml import XmlReading
+from octoscope.octopus.sources.psi_mi import Collected, record_of
+from octoscope.octopus.sources.psi_xml import XmlReader
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord
 
 _XML = (".xml", ".xml.gz")
@@ -48,8 +48,8 @@ def read_intact(
                              "give PSI-MI XML 3.0, or use mode corrected")  # fmt: skip
         return read_mitab(path, "IntAct", release, ontology, taxon)
     counts = SourceCounts()
-    state = Reading(mode, taxon, counts)
-    reader = XmlReading(state)
+    state = Collected(mode, taxon, counts)
+    reader = XmlReader(state)
     names: list[str] = []
     for name, handle in _files(path):
         state.file = len(names)

@@ -11,7 +11,7 @@ from octoscope.errors import warn
 from octoscope.octopus.sources.psi_mi import (
     NEGATIVE,
     NO_PUBLICATION,
-    Reading,
+    Collected,
     first_identifier,
     record_of,
 )
@@ -65,7 +65,7 @@ def read_mitab(
         If the file cannot be read.
     """
     counts = SourceCounts()
-    state = Reading("corrected", taxon, counts)
+    state = Collected("corrected", taxon, counts)
     fields = first_line(path)
     later = {"negative": _NEGATIVE, "causal": _CAUSAL}
     column_numbers = _COLUMN_NUMBERS | {c: i for c, i in later.items() if i < len(fields)}
@@ -114,7 +114,7 @@ def read_mitab(
     return record_of(state, name, path, [path.name], release, ontology)
 
 
-def _species(state: Reading, cells: dict[str, Items], end: str) -> int | None:
+def _species(state: Collected, cells: dict[str, Items], end: str) -> int | None:
     """Return the species of an end; None if its id is of no known kind, or of another organism."""
     references = [(d, v) for d, v, _ in (*cells[end], *cells[f"other_{end}"])]
     identifier = first_identifier(references, "corrected")

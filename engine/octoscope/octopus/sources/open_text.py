@@ -221,7 +221,7 @@ def fields_of(line: str, delimiter: str) -> list[str]:
     return [f.strip().strip('"').strip() for f in fields]
 
 
-def placed_columns(
+def column_positions(
     names: Sequence[str],
     columns: Collection[str],
     optional: Collection[str],

@@ -27,7 +27,7 @@ NO_PUBLICATION = "no publication"
 NEGATIVE = "negative interaction"
 
 
-class Reading:
+class Collected:
     """What is collected over all files.
 
     Attributes
@@ -92,7 +92,7 @@ def first_identifier(references: Iterable[tuple[str, str]], mode: str) -> tuple[
 
 
 def record_of(
-    state: Reading, name: str, path: Path, names: list[str], release: str, ontology: Path | None
+    state: Collected, name: str, path: Path, names: list[str], release: str, ontology: Path | None
 ) -> SourceRecord:
     """Return the pairs as a source: one statement per pair, scored by MIscore.
 

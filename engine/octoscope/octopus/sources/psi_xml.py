@@ -8,7 +8,7 @@ from octoscope.octopus.sources.psi_mi import (
     NEGATIVE,
     NO_PAIR,
     NO_PUBLICATION,
-    Reading,
+    Collected,
     first_identifier,
 )
 from octoscope.octopus.sources.xml import local, stream_elements
@@ -29,10 +29,10 @@ class _Entry:
         self.own: tuple[str, str] | None = None  # its experiment
 
 
-class XmlReading:
+class XmlReader:
     """Reader of one file after the other; pairs go into ``state``."""
 
-    def __init__(self, state: Reading) -> None:
+    def __init__(self, state: Collected) -> None:
         self.state = state
         self.study = self.ordinal = 0
         self.entry = _Entry()
@@ -74,17 +74,17 @@ class XmlReading:
         publication = ""
         if reference is not None and reference.get("db"):
             publication = f"{reference.get('db')}:{reference.get('id')}"
-        facts = (_name(element, "interactionDetectionMethod"), publication)
+        details = (_name(element, "interactionDetectionMethod"), publication)
         if (
             above is not None
             and above.getparent() is not None
             and (local(above.getparent()) != "entry")
         ):  # expanded: stands in its interaction
-            self.entry.own = self.entry.own or facts
+            self.entry.own = self.entry.own or details
             return
         if not self.entry.experiments:
-            self.entry.first = facts
-        self.entry.experiments[element.get("id", "")] = facts
+            self.entry.first = details
+        self.entry.experiments[element.get("id", "")] = details
 
     def _interactor(self, element: Any) -> int | None:
         state = self.state
@@ -140,7 +140,7 @@ class XmlReading:
         if corrected or entry.own is not None:
             method, publication = entry.own or entry.experiments.get(own, entry.first)
         name = _text(element, "names/shortLabel")
-        facts = [baits, preys, _name(element, "interactionType"), method, publication,
+        details = [baits, preys, _name(element, "interactionType"), method, publication,
                  self.ordinal]  # fmt: skip
         if state.mode == "peer" and name in entry.grouped:  # the peer joins those of one name
             known = entry.grouped[name]
@@ -149,7 +149,7 @@ class XmlReading:
             state.counts.merged += 1
             return
         key = name if state.mode == "peer" else str(self.ordinal)
-        entry.grouped[key] = facts
+        entry.grouped[key] = details
 
     def _finish(self) -> None:
         state = self.state

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from octoscope.bounded_reads import coded_text, require_inflated, require_parquet, text_bytes
 from octoscope.errors import InputError
 from octoscope.octopus.sources.open_text import (
+    column_positions,
     decoded,
     delimiter_of,
     fields_of,
@@ -26,7 +27,6 @@ from octoscope.octopus.sources.open_text import (
     is_quoted,
     named_columns,
     open_binary,
-    placed_columns,
     skip_comments,
 )
 from octoscope.octopus.sources.record import SourceCounts
@@ -92,7 +92,7 @@ def stream_table(
     if is_parquet(path):
         names = _parquet_names(path)
         at = dict(column_numbers) if column_numbers is not None else (
-            placed_columns(names, columns, optional, called or {}, str(path), fix)
+            column_positions(names, columns, optional, called or {}, str(path), fix)
         )  # fmt: skip
         counts.leave_unread(n for i, n in enumerate(names) if i not in at.values())
         yield from _parquet(path, {names[at[c]]: (c, t) for c, t in columns.items() if c in at},
@@ -121,7 +121,7 @@ def stream_table(
             column_numbers = {c: i for i, c in enumerate(columns)}
             names += [""] * (len(columns) - len(names))
         if column_numbers is None:
-            at = placed_columns(names, columns, optional, called or {}, str(path), fix)
+            at = column_positions(names, columns, optional, called or {}, str(path), fix)
         else:
             at = dict(column_numbers)
         if header:
