@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import socket
 import threading
@@ -244,3 +245,18 @@ def test_a_start_that_times_out_on_a_busy_machine_is_repeated_once(
         connect.start_ray(ray, address="local")
     first = [("init", {"address": "local"})]
     assert ray.calls == (first + [("shutdown", {})] + first if repeats else first)
+
+
+def test_rays_own_lines_are_not_shown_while_it_starts(capfd: pytest.CaptureFixture[str]) -> None:
+    """A start that fails is one line, ours; Ray's of its dashboard stay in its files."""
+    of_ray = logging.getLogger("ray._private.services")
+    handler = logging.StreamHandler()
+    of_ray.addHandler(handler)
+    try:
+        with connect._own_logging():
+            of_ray.error("Failed to start the dashboard")
+        assert capfd.readouterr().err == ""
+        of_ray.error("A worker died")
+        assert "A worker died" in capfd.readouterr().err
+    finally:
+        of_ray.removeHandler(handler)

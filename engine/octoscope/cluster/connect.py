@@ -305,10 +305,13 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
 
 @contextmanager
 def _own_logging() -> Iterator[None]:
-    """Keep this process's logging as it was: what is meant for the actors changes it here too."""
+    """Keep this process's logging as it was: what is meant for the actors changes it here too.
+
+    Ray's own lines are left out: what stops a start is raised, and its log files have the rest.
+    """
     root = logging.getLogger()
     handlers, level, disabled = root.handlers[:], root.level, root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:
