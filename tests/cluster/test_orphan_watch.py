@@ -32,13 +32,18 @@ with _ended_with_this_process():
     orphan = subprocess.Popen([sys.executable, "-c", between, stubborn], **given).stdout.readline().strip()
     time.sleep(1)  # so that they are seen
     print(child.pid, orphan, own.pid, served, flush=True)
-    if sys.argv[1] == "waits":
+    if sys.argv[1] != "returns":
         time.sleep(99)
 """  # noqa: E501
 
 
-@pytest.mark.parametrize("how", ["waits", "returns"])
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("how", ["waits", "waits, watch signalled", "returns"])
 def test_what_a_driver_started_ends_with_it(how: str) -> None:
+    """Signals that end a driver may reach the process that watches it too: it stays."""
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, how], stdout=subprocess.PIPE, text=True
     )
@@ -46,15 +51,20 @@ def test_what_a_driver_started_ends_with_it(how: str) -> None:
     processes = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
     ended, own = processes[:2], processes[2:]
     assert len(own) == 2
-    if how == "waits":
+    if how.endswith("signalled"):
+        children = [p for p in psutil.Process(driver.pid).children() if is_alive(p)]
+        (watch,) = [p for p in children if any("orphan_watch" in c for c in p.cmdline())]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            watch.send_signal(number)
+    if how != "returns":
         os.kill(driver.pid, signal.SIGKILL)
-    assert driver.wait(60) == (-signal.SIGKILL if how == "waits" else 0)
+    assert driver.wait(60) == (0 if how == "returns" else -signal.SIGKILL)
     begun = time.monotonic()
-    while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in ended):
+    while any(map(is_alive, ended)):
         assert time.monotonic() - begun < 10
         time.sleep(0.05)
     time.sleep(1)  # it looks again before it ends
-    alive = [p for p in own if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    alive = [p for p in own if is_alive(p)]
     for process in alive:
         process.kill()
     assert alive == own, "what the driver had started before was killed too"
