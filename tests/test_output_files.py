@@ -16,8 +16,8 @@ import typer
 import yaml
 from octoscope import output_files
 from octoscope.cli.app import app
-from octoscope.config import load_config
-from octoscope.demo.demo import data
+from octoscope.config import load_config, parse_config
+from octoscope.demo.demo import data, demo_tree
 from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.gnn_training.train_state import require_own
 from octoscope.octopus.directory import new_directory
@@ -331,6 +331,16 @@ def test_inputs_of_a_run_are_not_replaced_by_force(
     assert refused.returncode == 2
     assert "which is read" in refused.stderr
     assert atlas.read_bytes() == before
+
+
+def test_all_that_a_run_reads_is_among_its_inputs(tmp_path: Path) -> None:
+    """Red: `--force` may write over aliases, a network or a file in a model's options."""
+    tree = demo_tree()
+    names = {name: str(tmp_path / name) for name in ("atlas", "aliases", "net", "weights", "means")}
+    tree["atlas"] |= {"path": names["atlas"], "gene_aliases": names["aliases"]}
+    tree["network"] = {"path": names["net"]}
+    tree["models"][0] |= {"path": names["weights"], "options": {"embeddings": names["means"]}}
+    assert set(names.values()) <= set(parse_config(tree, "c").input_paths())
 
 
 def test_no_network_is_made_in_what_is_read(inputs: dict[str, Path]) -> None:
